@@ -135,6 +135,10 @@ class Settings(BaseSettings):
     paper_every_bet: bool = Field(
         False, description="whether it trades every tradable signal at size 1, also without a record of earlier bets"
     )
+    paper_dynamic_limits: bool = Field(
+        False,
+        description="whether sized bets are opened at the price at which they break even, not at the spread's other side",
+    )
     label_authors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who may label the tape; by default the user of this system alone"
     )

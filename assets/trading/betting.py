@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 class BettingConfig(BaseModel):
-    """The largest position in the quote currency, and what trading costs and takes of the volume."""
+    """The largest position in the quote currency, what trading costs and takes of the volume, and whether limits are dynamic."""
 
     largest_notional: float = Field(10_000.0, gt=0)
     participation: float = Field(0.1, gt=0, le=1)
     fee_bps: float = Field(0.5, ge=0)
+    dynamic_limits: bool = False
 
 
 def trading_days(lake: Lake, config: BettingConfig) -> "TradingDays":

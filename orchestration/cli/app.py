@@ -28,7 +28,7 @@ from orchestration.cli.commands.detectors import (
     watch,
 )
 from orchestration.cli.commands.tape import daily, database, gaps, lake, profile, stream, tape
-from orchestration.cli.commands.trading import backtest, paper
+from orchestration.cli.commands.trading import actions, backtest, paper
 from orchestration.errors import console
 from orchestration.home import tighten
 from tapewatch.network import prepare_environment
@@ -56,7 +56,7 @@ _PANELS = {
     "The tape": (tape, stream, gaps, profile, lake, database),
     "Alerts and anomalies": (alerts, results, detect, explain, watch, daily),
     "Features, labels and models": (features, labels, labeller, lookahead, models),
-    "Trading with paper money": (backtest, paper),
+    "Trading with paper money": (backtest, paper, actions),
     "People and programs": (users, keys, replay),
 }
 for panel, modules in _PANELS.items():

@@ -21,7 +21,7 @@ from tapewatch.trading.costs import Fees
 from tapewatch.trading.days import TradingDays
 from tapewatch.trading.engine import EngineSettings
 from tapewatch.trading.paper.broker import PaperBroker
-from tapewatch.trading.paper.feed import LiveBars
+from tapewatch.trading.paper.feed import LiveBars, lake_actions
 from tapewatch.trading.paper.ledger import PaperError
 from tapewatch.trading.paper.live import follow_live
 from tapewatch.trading.paper.protections import Protections
@@ -36,14 +36,15 @@ _HALF_SPREAD_BPS = 1.0
 _log = logging.getLogger(__name__)
 
 
-def risk_rules(cash: float) -> RiskRules:
-    """The largest bet of an account with this capital: a tenth of it, and never more than the assets' default."""
-    return RiskRules(largest_notional=min(RiskRules().largest_notional, _LARGEST_SHARE * cash))
+def risk_rules(settings: Settings) -> RiskRules:
+    """The largest bet of the account: a tenth of its capital, and never more than the assets' default; and how its limits are set."""
+    largest = min(RiskRules().largest_notional, _LARGEST_SHARE * settings.paper_cash)
+    return RiskRules(largest_notional=largest, dynamic_limits=settings.paper_dynamic_limits)
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
     """Capital and costs of the account: the fee that signals are assessed with, and a tenth of each bar's volume at most."""
-    risk = risk_rules(settings.paper_cash)
+    risk = risk_rules(settings)
     return EngineSettings(
         cash=settings.paper_cash,
         leverage=_LEVERAGE,
@@ -60,14 +61,15 @@ def trader_of(settings: Settings, database: Database, markets: list[Market], *, 
         PaperError: the account was opened with other settings.
         DatabaseError: the database cannot be used.
     """
-    risk = risk_rules(settings.paper_cash)
+    risk = risk_rules(settings)
     rules = TraderRules(SignalRules(risk), BetRules(risk, is_sized=not settings.paper_every_bet))
     limits = Protections(market_exposure=_LEVERAGE, symbol_exposure=0.5)
     broker = PaperBroker(
         database, settings.paper_account, engine_settings(settings), limits, returns=LiveBars(database, markets).returns
     )
-    record = TradingDays(Lake(settings.lake_root), rules.signals).record
-    return Trader(database, broker, markets, rules, record, begins=begins)
+    lake = Lake(settings.lake_root)
+    record = TradingDays(lake, rules.signals).record
+    return Trader(database, broker, markets, rules, record, actions=lake_actions(lake, markets), begins=begins)
 
 
 def run_trader(settings: Settings, markets: list[Market], stop: Stop) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import polars as pl
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -22,13 +23,15 @@ from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.replies import Refusal
 
 
-def build(tape: MarketTape, gate: Gate, streams: Streams, info: Mapping[str, object]) -> Starlette:
-    """The application of REST and of the streams' status. `info` answers `/emulator/v1/info`.
+def build(
+    tape: MarketTape, gate: Gate, streams: Streams, info: Mapping[str, object], corporate: pl.DataFrame
+) -> Starlette:
+    """The application of REST and of the streams' status. `info` answers `/emulator/v1/info`, `corporate` splits and dividends.
 
     Endpoints run in worker threads, so that generating or encoding a day blocks no other reply.
     """
     ticks, bars, futures = TickEndpoints(tape, gate), BarEndpoints(tape, gate), FuturesEndpoints(tape, gate)
-    reference, emulator = ReferenceEndpoints(tape, gate), EmulatorEndpoints(tape, gate, info)
+    reference, emulator = ReferenceEndpoints(tape, gate, corporate), EmulatorEndpoints(tape, gate, info)
     present, snapshot = SnapshotEndpoints(tape, gate), "/v2/snapshot/locale/{locale}/markets/{market}"
     routes = [
         Route("/v3/trades/{ticker}", ticks.trades),
@@ -52,6 +55,8 @@ def build(tape: MarketTape, gate: Gate, streams: Streams, info: Mapping[str, obj
         Route("/v3/reference/tickers", reference.tickers),
         Route("/v3/reference/tickers/{ticker}", present.ticker),
         Route("/v3/reference/options/contracts/{ticker}", reference.option),
+        Route("/v3/reference/splits", reference.splits),
+        Route("/v3/reference/dividends", reference.dividends),
         Route("/v3/reference/exchanges", reference.exchanges),
         Route("/v3/reference/conditions", reference.conditions),
         Route("/v1/marketstatus/now", reference.status),

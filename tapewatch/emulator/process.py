@@ -46,11 +46,12 @@ def running_emulator(
     speed: str = DEFAULT_SPEED,
     replay: str | None = None,
     faults: str | Path | None = None,
+    actions: str | Path | None = None,
 ) -> Iterator[RunningEmulator]:
     """An emulator that is ready within the block. It ends with the block, or when this process is killed.
 
     Args:
-        seed, flat_files, key, port, speed, replay, faults: the options of `python -m tapewatch.emulator`.
+        seed, flat_files, key, port, speed, replay, faults, actions: the options of `python -m tapewatch.emulator`.
         log: file for its output; by default a temporary file, removed at the end.
 
     Raises:
@@ -58,7 +59,7 @@ def running_emulator(
     """
     with tempfile.TemporaryDirectory(prefix="tapewatch-emulator-") as folder:
         path = log or Path(folder) / "emulator.log"
-        options = {"flat-files": flat_files, "key": key, "replay": replay, "faults": faults}
+        options = {"flat-files": flat_files, "key": key, "replay": replay, "faults": faults, "actions": actions}
         command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
         command += ["--speed", speed, *(f"--{name}={value}" for name, value in options.items() if value is not None)]
         # Its input stays empty and ends with this process, however that ends.

@@ -16,6 +16,7 @@ import uvicorn
 from tapewatch import __version__
 from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK, app, name_of
 from tapewatch.emulator.faults import FaultsFile, load
+from tapewatch.emulator.rest import actions
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.emulator.stream.playback import Replay
 from tapewatch.emulator.stream.streams import Streams
@@ -54,6 +55,7 @@ def config(
     speed: str = DEFAULT_SPEED,
     replay: str | None = None,
     source: str = "",
+    corporate: Path | None = None,
     **options: Any,
 ) -> uvicorn.Config:
     """Uvicorn's configuration of an emulator.
@@ -64,6 +66,7 @@ def config(
         faults: a faults file's content.
         speed: of the streams: a multiple of real time (`60`), `max`, or a rate (`50000eps`).
         replay: days to stream, `FIRST` or `FIRST:LAST`; None for the default (see `Streams`).
+        corporate: CSV file of splits and dividends to list: symbol, date, split_ratio, dividend.
         source: what the tape is, in words, for `/emulator/v1/info`; by default the tape's name.
         options: further options of `uvicorn.Config`.
 
@@ -85,7 +88,7 @@ def config(
     }
     protocol: Any = streams.protocol()
     return uvicorn.Config(
-        app.build(tape, gate, streams, info),
+        app.build(tape, gate, streams, info, actions.read(corporate)),
         ws=protocol,
         log_level="warning",
         access_log=False,
@@ -105,6 +108,7 @@ def _serve(given: argparse.Namespace) -> None:
         speed=given.speed,
         replay=given.replay,
         source=source,
+        corporate=given.actions,
         timeout_graceful_shutdown=2,
     )
     listener = socket.create_server((LOOPBACK, given.port), backlog=256)
@@ -144,6 +148,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--replay", metavar="FIRST[:LAST]", help="days to stream, such as 2024-03-05")
     parser.add_argument("--faults", metavar="FILE", type=Path, help="TOML file of faults")
+    parser.add_argument(
+        "--actions", metavar="FILE", type=Path, help="CSV of splits and dividends: symbol, date, split_ratio, dividend"
+    )
     parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input does")
     given = parser.parse_args(arguments)
     if given.until_input_ends:

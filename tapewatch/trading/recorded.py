@@ -6,12 +6,14 @@ from pathlib import Path
 
 import polars as pl
 
+from tapewatch.market.corporate_actions import ActionError, begin_of, merged
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.schema import SchemaError, Table
 from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES
 from tapewatch.market.tables.trading import CORPORATE_ACTIONS, HALTS, ORDERS
 from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import Tape
+from tapewatch.trading.events import halts_of_days, stored_events
 
 _DEFAULTS = {"kind": "market", "time_in_force": "day", "tag": ""}
 _TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")
@@ -36,8 +38,8 @@ def read_orders(file: Path) -> pl.DataFrame:
 
 
 def read_actions(file: Path) -> pl.DataFrame:
-    """`CORPORATE_ACTIONS` likewise: symbol, time, and split_ratio, dividend or both."""
-    return _read(file, CORPORATE_ACTIONS, "corporate actions")
+    """`CORPORATE_ACTIONS` likewise: symbol, time, and split_ratio, dividend or both; a `date` stands for the begin of the stock day."""
+    return CORPORATE_ACTIONS.conform(merged(_read(file, CORPORATE_ACTIONS, "corporate actions")))
 
 
 def read_halts(file: Path) -> pl.DataFrame:
@@ -54,12 +56,20 @@ def _read(file: Path, table: Table, what: str, defaults: Mapping[str, str] | Non
     names = [column.name for column in table.columns if column.name in ("order_id", "symbol")]
     try:
         frame = reader(file)  # type: ignore[operator]
+        if "date" in frame.columns and "time" in times and "time" not in frame.columns:
+            frame = frame.with_columns(time=_day_starts(frame["date"]))
         frame = frame.with_columns(_as_time(name, frame) for name in times if name in frame.columns)
         absent = {name: pl.lit(value) for name, value in (defaults or {}).items() if name not in frame.columns}
         texts = [pl.col(name).cast(pl.String) for name in names if name in frame.columns]
         return table.conform(frame.with_columns(*texts, **absent))
-    except (OSError, pl.exceptions.PolarsError, SchemaError) as error:
+    except (OSError, pl.exceptions.PolarsError, SchemaError, ActionError) as error:
         raise RecordedError(f"{file} holds no {what}: {error}") from error
+
+
+def _day_starts(dates: pl.Series) -> pl.Series:
+    """The begin of each day of stocks, or of the next with trading."""
+    days = dates.str.to_date() if dates.dtype == pl.String() else dates.cast(pl.Date)
+    return pl.Series("time", [begin_of(day) for day in days], dtype=pl.Int64).cast(TIME)
 
 
 def _as_time(name: str, frame: pl.DataFrame) -> pl.Expr:
@@ -86,9 +96,15 @@ def recorded_tape(
 ) -> Tape:
     """The tape of some symbols over a range of days: minute bars, or quotes and trades, with corporate actions and halts.
 
+    Without `actions` or `halts` those of the lake are taken, see `tapewatch.trading.events`.
+
     Raises:
         RecordedError: the lake holds nothing of these days.
     """
+    if actions is None:
+        actions = stored_events(lake, CORPORATE_ACTIONS, market, first, last, symbols)
+    if halts is None:
+        halts = halts_of_days(lake, market, first, last, symbols)
     if is_bars:
         return Tape.of_bars(recorded_bars(lake, market, first, last, symbols), actions=actions, halts=halts)
     days = _days(lake, QUOTES, market, first, last)

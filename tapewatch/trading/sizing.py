@@ -13,6 +13,8 @@ from tapewatch.market.compiled import njit
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
+#: Of the largest position, for which a dynamic limit is averaged.
+_PARTS = 1_000
 
 
 def bet_size(probability: npt.ArrayLike, side: npt.ArrayLike, *, break_even: npt.ArrayLike = 0.5) -> Floats:
@@ -145,3 +147,24 @@ class DynamicSize:
         step = 1 if target > position else -1
         on_the_way = np.arange(position + step, target + step, step) / self.largest
         return float(np.mean([self.inverse_price(forecast, size) for size in on_the_way]))
+
+
+def dynamic_limits(price: Floats, forecast: Floats, size: Floats) -> Floats:
+    """The limit price of each order that goes from nothing to a size: the mean of the prices at which its parts would be asked for.
+
+    The sigmoid of each is the one that gives the size at the present price (section 10.6); the limit lies between the price and the
+    forecast, the nearer to the forecast the smaller the first parts are.
+
+    Args:
+        price: midquotes.
+        forecast: where the edge is used up: above the price of what is bought, below that of what is sold.
+        size: signed, from -1 to 1.
+
+    Returns: limits; NaN for a size of 0, for the largest, which no finite price asks for, and where an input is NaN.
+    """
+    limits = np.full(size.size, np.nan)
+    for at in np.flatnonzero((size != 0) & (np.abs(size) < 1) & (size * (forecast - price) > 0)):
+        sigmoid = DynamicSize.calibrated(forecast[at] - price[at], abs(float(size[at])), _PARTS)
+        target = int(np.sign(size[at])) * max(1, round(abs(float(size[at])) * _PARTS))
+        limits[at] = sigmoid.limit_price(target, 0, float(forecast[at]))
+    return limits

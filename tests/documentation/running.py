@@ -27,6 +27,7 @@ ELSEWHERE: Mapping[str, str] = {
     "tapewatch stream": "tests/orchestration/cli/test_stream_command.py",
     "tapewatch backfill": "tests/integration/test_backfill_markets.py",
     "tapewatch emulate": "tests/emulator/test_process.py",
+    "tapewatch actions": "tests/trading/test_backtest_command.py",
     "tapewatch daily": "tests/orchestration/cli/test_daily_command.py",
     "tapewatch heal": "tests/orchestration/cli/test_gap_commands.py",
     "tapewatch watch": "tests/orchestration/cli/test_watch_command.py",

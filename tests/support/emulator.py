@@ -40,11 +40,12 @@ def serving(
     source: str = "",
     port: int = 0,
     certificate: tuple[Path, Path] | None = None,
+    corporate: Path | None = None,
 ) -> Iterator[str]:
     """The base URL of an emulator over `tape`; the streams' address is the same with `ws://`.
 
     `faults` is a faults file's content; `speed` and `replay` are as on the command line. With the files of a `certificate`
-    and its key, it is served over TLS.
+    and its key, it is served over TLS. `corporate` is a file of splits and dividends.
     """
     gate = Gate(key, clock or Clock())
     tls: dict[str, object] = {}
@@ -52,7 +53,17 @@ def serving(
         # A client that refused the certificate does not close its side, and the server would wait 30 s for it.
         tls = {"ssl_certfile": certificate[0], "ssl_keyfile": certificate[1], "timeout_graceful_shutdown": 1}
     server = uvicorn.Server(
-        config(tape, gate, read(faults or {}, "the test"), speed=speed, replay=replay, source=source, port=port, **tls)
+        config(
+            tape,
+            gate,
+            read(faults or {}, "the test"),
+            speed=speed,
+            replay=replay,
+            source=source,
+            port=port,
+            corporate=corporate,
+            **tls,
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

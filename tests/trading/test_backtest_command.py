@@ -1,6 +1,7 @@
 """`tapewatch backtest`: figures and frames for people and programs, corporate actions, halts, orders in parts, and wrong input."""
 
 import csv
+import datetime as dt
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
+from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.tape import BARS
 from tapewatch.settings import Settings
@@ -18,6 +20,7 @@ from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import run
 from tapewatch.trading.recorded import read_orders
 from tapewatch.trading.summary import summary
+from tests.support.emulator import serving
 from tests.support.trading import OPEN, bars, order, orders
 
 DAYS = ("--from", f"{OPEN:%Y-%m-%d}", "--to", f"{OPEN:%Y-%m-%d}")
@@ -78,6 +81,41 @@ def test_corporate_actions_and_halts_come_from_files(home: Path) -> None:
     assert {row["order_id"]: row["reason"] for row in refused} == {"b": "halted", "c": "cash"}
     (home / "halts.csv").write_text("symbol\nAAPL\n")
     assert "halts.csv holds no halts" in called("--bars", "--halts", "halts.csv", code=1)
+
+
+def test_what_is_stored_in_the_lake_is_applied_without_naming_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "actions.csv").write_text("symbol,date,split_ratio,dividend\nAAPL,2024-06-04,2,\nAAPL,2024-06-04,,0.5\n")
+    (home / "halts.csv").write_text("symbol,start_time,end_time\nAAPL,2024-06-03T13:31:30Z,2024-06-03T13:32:30Z\n")
+    range_ = ("actions", "--from", "2024-06-03", "--to", "2024-06-05")
+
+    def stored(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, (*range_, *arguments))
+        assert result.exit_code == code, result.output
+        return result.output
+
+    assert "1 halt stored" in stored("--file", "actions.csv", "--halts", "halts.csv")
+    next_day = TAPE.with_columns(
+        pl.col("time", "known_time").dt.offset_by("1d"), pl.col("open", "high", "low", "close") / 2
+    )
+    Lake(Settings().lake_root).write(BARS, Partition(dt.date(2024, 6, 4), Market.STOCKS), next_day)
+    both = ("--to", "2024-06-04", "--bars", "--format", "json", "--show")
+    refused = json.loads(called(*both, "refusals"))
+    assert {row["order_id"]: row["reason"] for row in refused} == {"b": "halted", "c": "cash"}
+    (flow,) = json.loads(called(*both, "cash_flows"))
+    # 100 were held: the dividend is paid on the old units, and then there are 200 at half the price.
+    assert (flow["kind"], flow["amount"]) == ("dividend", 50.0)
+    last = json.loads(called(*both, "positions"))[-1]
+    assert last["quantity"] == 200
+    # The vendor's list takes the place of the file's, by symbol and day.
+    listed = home / "listed.csv"
+    listed.write_text("symbol,date,split_ratio,dividend\nAAPL,2024-06-04,0.1,\nMSFT,2024-06-04,,1\n")
+    with serving(SyntheticTape(7), corporate=listed) as url:
+        monkeypatch.setenv("POLYGON_BASE_URL", url)
+        monkeypatch.setenv("POLYGON_API_KEY", "advanced-key")
+        rows = json.loads(stored("--symbols", "AAPL,VOO", "--format", "json"))
+    assert [(row["symbol"], row["split_ratio"], row["dividend"]) for row in rows] == [("AAPL", 0.1, None)]
+    assert json.loads(called(*both, "positions"))[-1]["quantity"] == 10
+    assert "ends on 2024-06-02, before" in stored("--to", "2024-06-02", code=2)
 
 
 def test_a_large_order_in_parts_pays_less_impact(home: Path) -> None:

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from tapewatch.trading.sizing import DynamicSize, average_active, averaged_at_start, bet_size, discretised
+from tapewatch.trading.sizing import (
+    DynamicSize,
+    average_active,
+    averaged_at_start,
+    bet_size,
+    discretised,
+    dynamic_limits,
+)
 
 
 def test_sizes_follow_the_books_formula() -> None:
@@ -69,3 +76,13 @@ def test_an_order_at_its_limit_breaks_even_unit_by_unit() -> None:
     for target, position in ((3, 3), (10, 0)):
         with pytest.raises(ValueError, match="has no limit price"):
             sigmoid.limit_price(target, position, 50.0)
+
+
+def test_dynamic_limits_are_the_mean_of_the_inverse_prices() -> None:
+    price, forecast = np.array([100.0, 100.0, 100.0, 100.0, np.nan]), np.array([101.0, 99.0, 101.0, 101.0, 101.0])
+    limits = dynamic_limits(price, forecast, np.array([0.6, -0.6, 1.0, 0.0, 0.6]))
+    # w = 1 × (1 / 0.36 - 1); the mean of m / √(1 - m²) over 0 to 0.6 is (1 - √(1 - 0.36)) / 0.6 in the limit.
+    by_hand = 1.0 * np.sqrt(1 / 0.36 - 1) * (1 - 0.8) / 0.6
+    assert limits[:2] == pytest.approx([101 - by_hand, 99 + by_hand], abs=2e-3)
+    assert np.isnan(limits[2:]).all()
+    assert 100 < limits[0] < 101

@@ -115,6 +115,24 @@ class FuturesQuoteRow(msgspec.Struct, gc=False):
     sequence_number: _I64 | None = None
 
 
+class SplitRow(msgspec.Struct):
+    """One split: `split_from` old units became `split_to` new ones."""
+
+    ticker: str
+    execution_date: str
+    split_from: float
+    split_to: float
+
+
+class DividendRow(msgspec.Struct):
+    """One cash dividend of a unit, as it was declared."""
+
+    ticker: str
+    ex_dividend_date: str
+    cash_amount: float
+    currency: str | None = None
+
+
 class TickerRow(msgspec.Struct):
     """One entry of `/v3/reference/tickers`, or of a list of contracts."""
 

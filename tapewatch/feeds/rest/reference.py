@@ -11,8 +11,17 @@ import polars as pl
 
 from tapewatch.feeds.errors import NotFoundError, PageError
 from tapewatch.feeds.plans.table import MarketPlan
+from tapewatch.feeds.rest.corporate_actions import actions_of
 from tapewatch.feeds.rest.decode import PageDecoder, Row
-from tapewatch.feeds.rest.messages import ConditionRow, MarketStatus, TickerRow, TruthRow, UpdateRule
+from tapewatch.feeds.rest.messages import (
+    ConditionRow,
+    DividendRow,
+    MarketStatus,
+    SplitRow,
+    TickerRow,
+    TruthRow,
+    UpdateRule,
+)
 from tapewatch.feeds.rest.pages import Pager, Request
 from tapewatch.feeds.rest.transport import Transport, ask_path
 from tapewatch.market.conditions import STOCK_CONDITION_NAMES, STOCK_UPDATE_RULES, Updates, in_words
@@ -26,6 +35,8 @@ _CONTRACTS: Final = {Market.OPTIONS: "/v3/reference/options/contracts", Market.F
 _PAGE_LIMIT: Final = 1000
 _TICKERS = PageDecoder(TickerRow)
 _CONDITIONS = PageDecoder(ConditionRow)
+_SPLITS = PageDecoder(SplitRow)
+_DIVIDENDS = PageDecoder(DividendRow)
 _TRUTH = PageDecoder(TruthRow)
 
 TRUTH: Final = pl.Schema(
@@ -113,6 +124,38 @@ class Reference:
         )
         rows = sorted(self._rows(market, request, _CONDITIONS), key=lambda row: row.id)
         return {row.id: _updates(row) for row in rows if any("trade" in kind for kind in row.data_types)}
+
+    def corporate_actions(self, symbol: str, first: dt.date, last: dt.date) -> pl.DataFrame:
+        """`CORPORATE_ACTIONS` of a stock whose day lies within two dates, both included.
+
+        Raises:
+            ActionError: the vendor lists one that cannot be.
+        """
+        ticker = to_rest(symbol)
+        splits = Request(
+            f"splits of {symbol}",
+            "/v3/reference/splits",
+            lambda client: client.list_splits(
+                ticker=ticker, execution_date_gte=str(first), execution_date_lte=str(last), limit=_PAGE_LIMIT, raw=True
+            ),
+            _PAGE_LIMIT,
+            may_be_empty=True,
+        )
+        dividends = Request(
+            f"dividends of {symbol}",
+            "/v3/reference/dividends",
+            lambda client: client.list_dividends(
+                ticker=ticker,
+                ex_dividend_date_gte=str(first),
+                ex_dividend_date_lte=str(last),
+                limit=_PAGE_LIMIT,
+                raw=True,
+            ),
+            _PAGE_LIMIT,
+            may_be_empty=True,
+        )
+        market = Market.STOCKS
+        return actions_of(self._rows(market, splits, _SPLITS), self._rows(market, dividends, _DIVIDENDS))
 
     def market_status(self) -> dict[str, str]:
         """The present state of each market and exchange: `open`, `closed`, `extended-hours`."""

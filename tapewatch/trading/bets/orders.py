@@ -9,6 +9,7 @@ from tapewatch.market.tables.tape import TIME
 from tapewatch.market.tables.trading import ORDERS
 from tapewatch.trading.bets.path import path_labels
 from tapewatch.trading.bets.rules import BetRules
+from tapewatch.trading.sizing import dynamic_limits
 from tapewatch.trading.strategies.execution import limit_price
 
 #: From this price up stocks are quoted in cents.
@@ -30,7 +31,7 @@ def openings(signals: pl.DataFrame, session: Session, rules: BetRules, lot_of: C
     """A limit order for each signal that is bet on, sent when the signal is known.
 
     The limit lies at `aggression` of the spread around the midquote, and never beyond the signal's own limit, where its edge is
-    used up. The quantity is the size's notional, and at most what `participation` of the usual volume takes within the
+    used up. With `dynamic_limits` a sized bet's limit is the dynamic limit price instead. The quantity is the size's notional, and at most what `participation` of the usual volume takes within the
     order's life.
 
     Args:
@@ -55,6 +56,9 @@ def openings(signals: pl.DataFrame, session: Session, rules: BetRules, lot_of: C
     limit = (
         pl.when(pl.col("side") > 0).then(pl.min_horizontal(around, worst)).otherwise(pl.max_horizontal(around, worst))
     )
+    if rules.is_sized and rules.risk.dynamic_limits:
+        given = (wanted[name].cast(pl.Float64).to_numpy() for name in ("price", "limit_price", "size"))
+        limit = pl.coalesce(pl.Series("dynamic", dynamic_limits(*given)).fill_nan(None), limit)
     lots = (
         wanted["symbol"]
         .cast(pl.String)

@@ -5,16 +5,19 @@ stays when a batch of the spool has been merged into the lake. Its price is a de
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session, day_of
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.trading import CORPORATE_ACTIONS
 from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import Tape
+from tapewatch.trading.events import stored_events
 
 _MINUTE = "1m"
 _US = 1_000
@@ -23,6 +26,22 @@ _RETURNS = 60
 _AGAIN_NS = 5 * NS_PER_MINUTE
 #: Rules about the data or about silence: no bet follows them.
 NOT_TRADED = frozenset({"data_quality", "feed_outage", "stale_symbol", "daily_price"})
+
+#: `CORPORATE_ACTIONS` of a stretch of time (ns UTC).
+Actions = Callable[[int, int], pl.DataFrame]
+
+
+def lake_actions(lake: Lake, markets: Sequence[Market]) -> Actions:
+    """The corporate actions that the lake has of some markets."""
+
+    def found(since: int, until: int) -> pl.DataFrame:
+        parts = (
+            stored_events(lake, CORPORATE_ACTIONS, market, day_of(market, since), day_of(market, until))
+            for market in markets
+        )
+        return pl.concat([CORPORATE_ACTIONS.empty(), *parts])
+
+    return found
 
 
 def _time(ns: int) -> dt.datetime:
@@ -36,20 +55,29 @@ class LiveBars:
         database: what the collectors write to.
         markets: the markets to read.
         symbols: some of their symbols; None for all.
+        actions: `CORPORATE_ACTIONS` of a stretch of time (ns UTC); by default there are none.
     """
 
-    def __init__(self, database: Database, markets: Sequence[Market], symbols: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        markets: Sequence[Market],
+        symbols: Sequence[str] | None = None,
+        actions: Actions | None = None,
+    ) -> None:
         self._database, self._markets, self._symbols = database, list(markets), symbols
+        self._actions = actions
 
     def tape(self, since: int, until: int) -> Tape:
-        """Bars that became known after `since` and up to `until` (ns UTC).
+        """Bars that became known after `since` and up to `until` (ns UTC), with the corporate actions between.
 
         Raises:
             DatabaseError: the database cannot be read.
         """
         bars = self._read(since - NS_PER_MINUTE, until)
         # A bar that was revised later is known later: what was read of it before counts.
-        return Tape.of_bars(bars).part(since, until)
+        actions = self._actions(since, until) if self._actions is not None else None
+        return Tape.of_bars(bars, actions=actions).part(since, until)
 
     def bars(self, symbols: Sequence[str], since: int, until: int) -> pl.DataFrame:
         """`LIVE_BARS` of some symbols that start from `since` on and were known at `until` (ns UTC), by symbol and time."""

@@ -163,8 +163,8 @@ def put(connection: sa.Connection, account: str, orders: pl.DataFrame) -> None:
     names = orders["order_id"].to_list()
     # An order that was divided is there as its parts.
     parts = {name: name for name in names} | {f"{name}/1": name for name in names}
-    sent = rows(connection, PAPER_ORDERS, account=account, order_id=list(parts))["order_id"] if names else []
-    known = [parts[name] for name in sent]
+    found = rows(connection, PAPER_ORDERS, account=account, order_id=list(parts))["order_id"].to_list() if names else []
+    known = [parts[name] for name in found]
     if repeated := [*known, *orders.filter(orders["order_id"].is_duplicated())["order_id"]]:
         raise PaperError(f"order {repeated[0]} was sent before: give each order an identity of its own")
     new = orders.with_columns(pl.lit(account).alias("account"), **{n: pl.lit(v) for n, v in _NEW_ORDER.items()})

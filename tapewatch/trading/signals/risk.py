@@ -19,6 +19,8 @@ class RiskRules:
         floor_bps: least target.
         greatest_cost: cost as a share of the target from which a bet is not worth it.
         stale_s: seconds without a trade or quote from which the tape counts as stale.
+        dynamic_limits: open sized bets at the price at which they break even on their way from nothing (`DynamicSize`), not at the
+            spread's other side.
     """
 
     largest_notional: float = 10_000.0
@@ -28,6 +30,7 @@ class RiskRules:
     floor_bps: float = 5.0
     greatest_cost: float = 1.0
     stale_s: float = 60.0
+    dynamic_limits: bool = False
 
     def __post_init__(self) -> None:
         if (

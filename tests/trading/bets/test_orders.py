@@ -47,6 +47,18 @@ def test_a_sized_bet_never_pays_more_than_its_edge() -> None:
     assert opened(signal(5, 1, size=0.0), rules=BetRules()) == []
 
 
+def test_a_dynamic_limit_lies_between_price_and_forecast_and_the_largest_bet_keeps_to_the_spread() -> None:
+    rules = BetRules(RiskRules(dynamic_limits=True))
+    bought = signal(5, 1, size=0.6, limit_price=101.0, spread_bps=4.0)
+    # 101 - √(1 / 0.36 - 1) × 0.2 / 0.6 = 100.556, in whole cents downwards.
+    assert opened(bought, rules=rules)[0][2] == pytest.approx(100.55)
+    assert opened(bought, rules=BetRules())[0][2] == pytest.approx(100.02)
+    assert opened(signal(5, 1, size=1.0, limit_price=101.0, spread_bps=4.0), rules=rules)[0][2] == pytest.approx(100.02)
+    assert opened(
+        signal(5, 1, size=0.6, limit_price=101.0, spread_bps=4.0), rules=BetRules(rules.risk, is_sized=False)
+    )[0][2] == pytest.approx(100.02)
+
+
 def test_the_quantity_is_capped_by_the_usual_volume() -> None:
     # The largest notional takes 8 minutes at the participation cap, so two minutes trade a quarter.
     assert opened(signal(5, 1, exit_minutes=8.0))[0][1] == 25.0

@@ -15,17 +15,23 @@ from polars.testing import assert_frame_equal
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables.live import ALERTS, LIVE_BARS
 from tapewatch.market.tables.signals import SIGNALS
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.streaming.stop import Stop
 from tapewatch.trading.bets.day import trade_signals
+from tapewatch.trading.bets.orders import openings
+from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.engine import Tape
 from tapewatch.trading.paper.broker import PaperBroker
+from tapewatch.trading.paper.feed import LiveAlerts
 from tapewatch.trading.paper.ledger import PaperError, set_risk
 from tapewatch.trading.paper.live import Pace, complete_until, follow_live
 from tapewatch.trading.paper.protections import Protections, RiskState, stale_from
 from tapewatch.trading.paper.trader import Trader, TraderRules
 from tapewatch.trading.paper.view import account_view
+from tapewatch.trading.signals.build import SignalRules, proposals, signals
+from tapewatch.trading.signals.risk import RiskRules
 from tests.support.crash_points import Killed
 from tests.support.followed_day import (
     BEGIN,
@@ -40,7 +46,7 @@ from tests.support.followed_day import (
     trader_on,
 )
 from tests.support.paper import ACCOUNT, state_of
-from tests.support.trading_rows import session
+from tests.support.trading_rows import outcome, session
 
 SEED = 1
 _PLAIN = pl.selectors.categorical().cast(pl.String)
@@ -84,6 +90,29 @@ def test_live_equals_the_backtest_order_by_order(followed: Database) -> None:
     assert view.bets["profit"].sum() == pytest.approx(outcome.profit, abs=0.01)
     assert view.bets.height == bets.height
     assert view.positions.is_empty()
+
+
+def test_dynamic_limits_live_equal_the_backtest_order_by_order(database: Database) -> None:
+    """Bets sized by a record, opened where they break even."""
+    risk = RiskRules(dynamic_limits=True)
+    rules = TraderRules(SignalRules(risk), BetRules(risk))
+    earlier = pl.col("event_time", "known_time").dt.offset_by("-30d").cast(TIME)
+    names = ("continuation", "reversal")
+    past = [outcome(at, 20.0 if at % 4 else -20.0, strategy=name) for name in names for at in range(90)]
+    history = pl.concat(past).with_columns(earlier)
+    broker = PaperBroker(database, ACCOUNT, SETTINGS, LIMITS)
+    Trader(database, broker, [Market.STOCKS], rules, lambda _: history, begins=BEGIN).follow(END)
+    bars, features, _ = day(SEED)
+    alerts = LiveAlerts(database).known(Market.STOCKS, session(), session().day_end)
+    found = signals(*proposals(alerts, features), history, rules=rules.signals)
+    outcome_, _ = trade_signals(found, Tape.of_bars(bars), bars, session(), SETTINGS, rules.bets)
+    columns = ["order_id", "time", "side", "quantity", "kind", "limit_price", "state", "filled"]
+    live = state_of(database)["paper_orders"].select(columns)
+    assert_frame_equal(live, outcome_.orders.select(columns).sort("order_id"))
+    assert found["size"].abs().is_between(0.1, 0.9).any()
+    plain = openings(found, session(), BetRules(), lambda _: 1.0)
+    assert live.filter(pl.col("kind") == "limit").height == plain.height > 3
+    assert not live.filter(pl.col("kind") == "limit")["limit_price"].equals(plain.sort("order_id")["limit_price"])
 
 
 @pytest.mark.long

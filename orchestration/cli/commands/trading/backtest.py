@@ -101,10 +101,15 @@ def backtest(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="write the frames there as Parquet")] = None,
     actions: Annotated[
         Path | None,
-        typer.Option("--actions", metavar="FILE", help="splits and dividends: symbol, time, split_ratio, dividend"),
+        typer.Option(
+            "--actions",
+            metavar="FILE",
+            help="splits and dividends in place of the lake's: symbol, time, split_ratio, dividend",
+        ),
     ] = None,
     halts: Annotated[
-        Path | None, typer.Option("--halts", metavar="FILE", help="halted symbols: symbol, start_time, end_time")
+        Path | None,
+        typer.Option("--halts", metavar="FILE", help="halts in place of the lake's: symbol, start_time, end_time"),
     ] = None,
     over: OverOption = None,
     risk_aversion: AversionOption = 1e-6,

@@ -91,9 +91,10 @@ def start(
     tapewatch paper start --market stocks --over 30     large orders in parts, as `tapewatch backtest --over`[/]
     """
     from tapewatch.store.database.database import Database  # noqa: PLC0415
+    from tapewatch.store.lake.lake import Lake  # noqa: PLC0415
     from tapewatch.streaming.stop import Stop  # noqa: PLC0415
     from tapewatch.trading.paper.broker import PaperBroker  # noqa: PLC0415
-    from tapewatch.trading.paper.feed import LiveBars  # noqa: PLC0415
+    from tapewatch.trading.paper.feed import LiveBars, lake_actions  # noqa: PLC0415
     from tapewatch.trading.paper.live import trade_live  # noqa: PLC0415
     from tapewatch.trading.paper.parts import Slicer  # noqa: PLC0415
     from tapewatch.trading.paper.protections import Protections  # noqa: PLC0415
@@ -112,7 +113,7 @@ def start(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Database(Settings().database) as database:
-        feed = LiveBars(database, markets)
+        feed = LiveBars(database, markets, actions=lake_actions(Lake(Settings().lake_root), markets))
         slicer = None if rules is None else Slicer(rules, feed.bars, settings)
         broker = PaperBroker(database, account, settings, limits, returns=feed.returns, slicer=slicer)
         word = "opened" if broker.is_new else "continued"
@@ -139,6 +140,12 @@ def run(
         bool | None,
         typer.Option("--every-bet/--sized", help="every tradable signal at size 1, or bets sized by their record"),
     ] = None,
+    dynamic: Annotated[
+        bool | None,
+        typer.Option(
+            "--dynamic-limits/--spread-limits", help="limits of sized bets: where they break even, or at the spread"
+        ),
+    ] = None,
 ) -> None:
     """Trade on live alerts until Ctrl-C: from an alert to a signal to orders of paper money.
 
@@ -160,6 +167,7 @@ def run(
     settings = Settings()
     start_log("paper-trader", settings)
     given = {"paper_account": account, "paper_cash": cash, "paper_every_bet": every_bet}
+    given["paper_dynamic_limits"] = dynamic
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     markets = list(markets_of(market)) if market else streamable(streaming_settings(settings))
     stop = Stop()
