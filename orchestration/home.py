@@ -177,6 +177,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_DATABASE_URL": settings.database_url or "",
         "TAPEWATCH_LAKE_URL": settings.lake_url or "",
         "TAPEWATCH_ARTIFACTS_URL": settings.artifacts_url or "",
+        "TAPEWATCH_BENTOS_URL": settings.bentos_url or "",
         "TAPEWATCH_DASK_ADDRESS": settings.dask_address or "",
         "TAPEWATCH_PLANS_FILE": str(settings.plans_file.absolute()) if settings.plans_file else "",
         "BENTOML_DO_NOT_TRACK": "True",

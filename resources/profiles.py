@@ -64,7 +64,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
         "keras": fixed(
             KerasResource(backend=settings.keras_backend, checkpoints=str(settings.home / "mlflow" / "checkpoints"))
         ),
-        "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),
+        "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home), url=settings.bentos_url or "")),
     }
 
 

@@ -100,6 +100,17 @@ class KerasResource(dg.ConfigurableResource):
 
 
 class BentoStoreResource(dg.ConfigurableResource):
-    """BentoML's home folder, outside the project tree, which is packed into every Bento."""
+    """BentoML's home folder, outside the project tree, which is packed into every Bento; and where Bentos are published, if anywhere."""
 
     home: str
+    url: str = ""
+
+    def publish(self) -> bool:
+        """Publish the newest Bento and the models with a role; returns whether there was anything new.
+
+        Raises:
+            BucketError: the place cannot be written.
+        """
+        from serving.bucket import BentoBucket  # noqa: PLC0415 - few runs publish
+
+        return bool(self.url) and BentoBucket(self.url).publish(Path(self.home))

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from serving.store import StoredBento
 from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.engine import DatabaseError, parse, transaction
+from tapewatch.store.durable import WriteError, expect_room
 from tapewatch.web.access import AccessError, expect_protected
 
 _POLL_SECONDS = 2.0
@@ -49,15 +52,20 @@ def main() -> int:
     try:
         token = settings.token.get_secret_value() if settings.token else ""
         expect_protected(settings.host, settings.allowed_hosts, token)
-    except AccessError as error:
+        expect_room(settings.home)
+        _expect_database(settings.database)
+    except (AccessError, DatabaseError, WriteError) as error:
         _say(f"Error: {error}")
         return 1
-    bento = StoredBento.latest(settings.bento_home)
+    bento = _newest(settings)
     if bento is None:
-        _say(f"no Bento in {settings.bento_home} yet: materialize serving/anomaly_bento; waiting for it")
+        where = (
+            f"{settings.bento_home} or at {settings.bentos_url}" if settings.bentos_url else str(settings.bento_home)
+        )
+        _say(f"no Bento in {where} yet: materialize serving/anomaly_bento; waiting for it")
     while bento is None:
         time.sleep(_POLL_SECONDS)
-        bento = StoredBento.latest(settings.bento_home)
+        bento = _newest(settings)
     _say(f"serving {bento.tag}: {bento.model_name} {bento.model_version}")
     # The Bento has its own copy of the code; the checkout must not come before it on the path.
     os.chdir(settings.bento_home)
@@ -71,6 +79,31 @@ def main() -> int:
     )
     os.execv(command[0], command)  # noqa: S606
     return 0
+
+
+def _newest(settings: Settings) -> StoredBento | None:
+    """The newest Bento of the store, into which what was published elsewhere is fetched first; without that the store's own counts."""
+    if settings.bentos_url:
+        from serving.bucket import BentoBucket, BucketError  # noqa: PLC0415 - slow to import, and few services need it
+
+        try:
+            BentoBucket(settings.bentos_url).fetch(settings.bento_home)
+        except BucketError as error:
+            _say(f"Warning: {error}")
+    return StoredBento.latest(settings.bento_home)
+
+
+def _expect_database(address: str) -> None:
+    """Raise a DatabaseError if the database, which holds the API keys, does not answer. A SQLite file may be made later."""
+    url = parse(address)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return
+    try:
+        with Database(address, upgrades=False) as database, transaction(database.engine, reads_only=True):
+            pass
+    except DatabaseError as error:
+        reason = str(error).partition("\n")[0]
+        raise DatabaseError(f"TAPEWATCH_DATABASE_URL: {reason}: start the server, or correct the address") from error
 
 
 def _say(text: str) -> None:

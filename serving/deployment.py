@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
+from serving.bucket import BentoBucket
 from serving.cache import AnswerCache
 from serving.http.gate import Gate
 from serving.http.log import Log
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at the keys, at the store's models, and at what the challenger has to score.
 KEYS_S, MODEL_S, SHADOW_S = 2.0, 0.5, 0.25
+#: Seconds between looks at the Bentos that were published elsewhere.
+BENTOS_S = 10.0
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Deployment:
     webhook_secret: str | None = None
     otlp_endpoint: str | None = None
     trace_share: float = 1.0
+    bentos_url: str | None = None
     tracer: Tracer | None = None
     #: When the newest event of a webhook happened that was followed, in seconds since 1970.
     newest_event: float = 0.0
@@ -90,6 +94,7 @@ class Deployment:
             webhook_secret=secret.get_secret_value() if secret else None,
             otlp_endpoint=settings.otlp_endpoint,
             trace_share=settings.trace_share,
+            bentos_url=settings.bentos_url,
         )
 
     @property
@@ -151,6 +156,7 @@ class Deployment:
         self._tasks = [
             asyncio.create_task(self._every(KEYS_S, self.read_keys)),
             asyncio.create_task(self._every(MODEL_S, self._look)),
+            asyncio.create_task(self._every(BENTOS_S, self._fetch, lambda: bool(self.bentos_url))),
             asyncio.create_task(self._every(SHADOW_S, lambda: self.shadow.drain(self.log), lambda: self.shadow.waits)),
             asyncio.create_task(self._every(self.traffic.SECONDS, self.traffic.flush)),
             asyncio.create_task(self._every(self.log.SECONDS, self.log.flush, lambda: self.log.waits)),
@@ -186,6 +192,12 @@ class Deployment:
         """Follow the store's champion and challenger."""
         self.slot.look(self.log)
         self.shadow.look(self.log)
+
+    def _fetch(self) -> None:
+        """Bring the store to what was published elsewhere, for `_look` to follow."""
+        home = self.slot.bento_home
+        if self.bentos_url and home is not None and BentoBucket(self.bentos_url).fetch(home):
+            self.log.write("bentos-fetched", url=self.bentos_url)
 
     async def _every(
         self, seconds: float, work: Callable[[], object], is_due: Callable[[], bool] = lambda: True

@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(
         None, description="URL of MLflow's artifacts, such as s3://bucket/mlflow; by default a folder"
     )
+    bentos_url: str | None = Field(
+        None, description="URL at which Bentos are published for scoring services elsewhere, such as s3://bucket/bentos"
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under the home by default")
     dagster_postgres_url: SecretStr | None = Field(
         None, description="PostgreSQL for Dagster's runs and events; SQLite by default"

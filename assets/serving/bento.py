@@ -17,6 +17,7 @@ from models.base import DetectorError
 from resources.lake import LakeResource
 from resources.stores import BentoStoreResource, ModelRegistryResource
 from serving.bento import BentoError, build_bento, store_model
+from serving.bucket import BucketError
 from serving.loader import LoadError
 from serving.store import CHALLENGER, point
 from tapewatch.market.instruments import Partition
@@ -51,6 +52,10 @@ def anomaly_bento(
             bento_home=Path(bento_store.home),
         )
     shadowed = _shadow(context, registry, champion, Path(bento_store.home))
+    try:
+        is_published = bento_store.publish()
+    except BucketError as error:
+        raise dg.Failure(str(error)) from error
     # Without its home, BentoML looks for the Bento in ~/bentoml.
     serve = f"BENTOML_HOME={shlex.quote(str(Path(bento_store.home).absolute()))} bentoml serve {tag}"
     context.add_output_metadata(
@@ -58,6 +63,7 @@ def anomaly_bento(
             "tag": tag,
             "champion": champion.version,
             "challenger": shadowed or "none",
+            "published": is_published,
             "mlflow_model": dg.MetadataValue.url(registry.model_url(champion)),
             "serve": dg.MetadataValue.md(f"`{serve}`"),
         }

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 from rich.console import Console
 
+from orchestration.processes.parts.preflight import expect_stores
 from orchestration.processes.services import (
     ServiceError,
     check_ports,
@@ -36,9 +37,11 @@ def ready_to_serve(settings: Settings, console: Console) -> Sequence[str]:
 
     Raises:
         ServiceError: a package is missing, or the port is taken.
+        PreflightError: the volume or the database cannot be used.
         CertificateError: as `describe_transport`.
     """
     expect_packages()
+    expect_stores(settings)
     service = dashboard_service(settings)
     check_ports([service], settings.dashboard_address)
     introduce_admin(settings, console)

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from typing import BinaryIO, Self
 
 import filelock
 from upath import UPath
+
+#: Below this, a volume counts as full: databases and staged files of the lake need some room for every change.
+LEAST_FREE_BYTES = 256 * 1024 * 1024
 
 
 class WriteError(RuntimeError):
@@ -69,6 +73,26 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
         sync_folder(made.parent)
+
+
+def expect_room(home: Path) -> None:
+    """Raise a WriteError if the data folder cannot be written, or its volume is full. The folder need not exist, and is not made."""
+    home = home.absolute()
+    try:
+        place = next(path for path in (home, *home.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise WriteError(
+            f"{home} cannot be written ({error.strerror}): mount a volume that this user can write, or set TAPEWATCH_HOME to "
+            "another folder"
+        ) from error
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE_BYTES:
+        raise WriteError(
+            f"the volume of {home} is full: {free / 2**20:,.0f} MiB are free, {LEAST_FREE_BYTES / 2**20:,.0f} MiB are needed; "
+            "enlarge it, or delete what is no longer needed (`tapewatch db retain`, old days of the lake)"
+        )
 
 
 def process_lock(path: Path) -> filelock.BaseFileLock:

@@ -1,9 +1,7 @@
 """What must be right before a part of the deployment starts: every fault at once, each with the way out."""
 
-import shutil
-import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestration.errors import message_of
@@ -13,9 +11,8 @@ from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.engine import parse
+from tapewatch.store.durable import expect_room
 
-#: Below this, a volume counts as full: databases and staged files of the lake need some room for every change.
-LEAST_FREE_BYTES = 256 * 1024 * 1024
 _BUCKET_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 1}}
 
 
@@ -29,9 +26,16 @@ def expect_sound(settings: Settings) -> None:
     Raises:
         PreflightError: something is wrong.
     """
-    faults = [fault for check in CHECKS if (fault := _fault(check, settings))]
-    if faults:
-        raise PreflightError("\n".join(faults))
+    _expect(CHECKS, settings)
+
+
+def expect_stores(settings: Settings) -> None:
+    """Check the volume and the database: what a part needs that serves them alone, such as the dashboard.
+
+    Raises:
+        PreflightError: something is wrong.
+    """
+    _expect((check_volume, check_database), settings)
 
 
 def expect_vendor(settings: Settings) -> None:
@@ -41,6 +45,12 @@ def expect_vendor(settings: Settings) -> None:
             "POLYGON_API_KEY is not set, nor is TAPEWATCH_FLAT_FILES: set the vendor's key, or use `tapewatch up`, which starts "
             "the emulator"
         )
+
+
+def _expect(checks: Sequence[Callable[[Settings], object]], settings: Settings) -> None:
+    faults = [fault for check in checks if (fault := _fault(check, settings))]
+    if faults:
+        raise PreflightError("\n".join(faults))
 
 
 def _fault(check: Callable[[Settings], object], settings: Settings) -> str:
@@ -57,23 +67,7 @@ def _fault(check: Callable[[Settings], object], settings: Settings) -> str:
 def check_volume(settings: Settings) -> None:
     """The volume of TAPEWATCH_HOME can be written and has room."""
     check_home(settings)
-    home = settings.home.absolute()
-    try:
-        # The home itself is made once all is well.
-        place = next(path for path in (home, *home.parents) if path.exists())
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise PreflightError(
-            f"{home} cannot be written ({error.strerror}): mount a volume that this user can write, or set TAPEWATCH_HOME to "
-            "another folder"
-        ) from error
-    free = shutil.disk_usage(place).free
-    if free < LEAST_FREE_BYTES:
-        raise PreflightError(
-            f"the volume of {home} is full: {free / 2**20:,.0f} MiB are free, {LEAST_FREE_BYTES / 2**20:,.0f} MiB are needed; "
-            "enlarge it, or delete what is no longer needed (`tapewatch db retain`, old days of the lake)"
-        )
+    expect_room(settings.home)
 
 
 def check_platform_databases(settings: Settings) -> None:
@@ -115,6 +109,7 @@ def check_buckets(settings: Settings) -> None:
     for variable, url in (
         ("TAPEWATCH_LAKE_URL", settings.lake_url),
         ("TAPEWATCH_ARTIFACTS_URL", settings.artifacts_url),
+        ("TAPEWATCH_BENTOS_URL", settings.bentos_url),
     ):
         if url is not None:
             _check_bucket(variable, url)

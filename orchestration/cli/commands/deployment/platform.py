@@ -32,7 +32,13 @@ def demo(days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] 
     settings = Settings()
     run_demo(
         settings.model_copy(
-            update={"home": settings.home / "demo", "database_url": None, "lake_url": None, "artifacts_url": None}
+            update={
+                "home": settings.home / "demo",
+                "database_url": None,
+                "lake_url": None,
+                "artifacts_url": None,
+                "bentos_url": None,
+            }
         ),
         console,
         days=days,

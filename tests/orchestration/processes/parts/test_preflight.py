@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from orchestration.cli.app import app
 from orchestration.processes.parts.parts import serve
-from orchestration.processes.parts.preflight import LEAST_FREE_BYTES, PreflightError, expect_sound
+from orchestration.processes.parts.preflight import PreflightError, expect_sound
 from orchestration.processes.services import ServiceError
 from orchestration.processes.supervision import NAME, claimed
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
+from tapewatch.store.durable import LEAST_FREE_BYTES
 from tests.support.ports import free_port
 
 TOKEN = SecretStr("t" * 20)
@@ -112,3 +113,18 @@ def test_the_command_exits_with_one_and_says_what_is_wrong(tmp_path: Path, monke
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 1
         assert "set TAPEWATCH_TOKEN to a secret" in done.output
+
+
+def test_the_dashboard_alone_names_a_volume_and_a_database_that_it_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TAPEWATCH_DATABASE_URL", f"postgresql://me@127.0.0.1:{free_port()}/tapes")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**40, 2**40, LEAST_FREE_BYTES - 1))
+    for command in (["dashboard"], ["labeller", "--mode", "interactive"]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1
+        assert "is full: 256 MiB are free" in done.output
+        assert "start the server, or correct the address" in done.output
