@@ -1,4 +1,4 @@
-"""Live bars of other clocks than time."""
+"""Live bars of other clocks than time, and a beta of five minutes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ _AMOUNTS = ("open", "high", "low", "close", "volume", "vwap", "transactions", "b
 
 def upgrade() -> None:
     """Forwards."""
+    op.add_column("cross_asset", sa.Column("beta_5m", sa.Double(), nullable=True))
     op.create_table(
         "information_bars",
         sa.Column("market", sa.Text(), nullable=False),
@@ -42,3 +43,4 @@ def downgrade() -> None:
     """Backwards."""
     op.drop_index("ix_information_bars_start_time", "information_bars")
     op.drop_table("information_bars")
+    op.drop_column("cross_asset", "beta_5m")
