@@ -14,6 +14,7 @@ _STREAMED_FEATURES = (
     "microstructure_more",
     "bins_5s",
     "indicators",
+    "correlations",
     "cross_asset",
     "regimes",
     "seasonality",

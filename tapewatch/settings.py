@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from tapewatch.bars.information.clocks import LIVE_CLOCKS, Clock
 from tapewatch.market.instruments import Market
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class Settings(BaseSettings):
         gt=0,
         le=1,
         description="share of the time that the ingest runs of one market day may take; each rewrites the day",
+    )
+    live_clocks: Annotated[tuple[Clock, ...], NoDecode] = Field(
+        LIVE_CLOCKS,
+        description="what the live bars count that collectors build besides seconds and minutes; none: no such bars",
     )
     detection_file: Path | None = Field(
         None, description="thresholds of the online detectors, in place of the built-in ones"
@@ -250,6 +255,11 @@ class Settings(BaseSettings):
     )
 
     _split = field_validator("alert_email_to", "allowed_hosts", "label_authors", mode="before")(_split_commas)
+
+    @field_validator("live_clocks", mode="before")
+    @classmethod
+    def _of_clocks(cls, given: object) -> object:
+        return () if given == "none" else _split_commas(given)
 
     @field_validator("polygon_base_url")
     @classmethod

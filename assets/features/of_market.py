@@ -13,6 +13,7 @@ from assets.shared.checks import Check, Checked, commit_days
 from assets.shared.config import config_of, plain
 from assets.tape.loading import warn
 from resources.lake import LakeTable
+from tapewatch.features.cross_asset.correlations import correlations as correlation_rows
 from tapewatch.features.cross_asset.rows import cross_asset as cross_asset_rows
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes as regime_rows
@@ -22,7 +23,7 @@ from tapewatch.features.seasonality.rows import seasonality as seasonality_rows
 from tapewatch.lookahead.catalogue import MINUTES, MINUTES_OF_BARS, regimes_with, seasonality_with
 from tapewatch.lookahead.computation import Computation
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables.features import CROSS_ASSET, REGIMES, SEASONALITY
+from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, REGIMES, SEASONALITY
 from tapewatch.store.lake.regimes import DAYS, closes, regime_model
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
@@ -52,6 +53,18 @@ def cross_asset(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
         yield cross_asset_rows(closes(bars.lake, partition), partition.session)
 
     yield from commit_days(context, CROSS_ASSET, bars.lake, frames, _CHECKS)
+
+
+@dg.asset(
+    **about_days(CORRELATIONS, "numba", checks=_CHECKS, is_day_by_day=True), ins={"bars": dg.AssetIn(["tape", "bars"])}
+)
+def correlations(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
+    """The matrix of correlations of the market's symbols over half an hour and an hour, every five minutes."""
+
+    def frames(partition: Partition) -> Iterator[pl.DataFrame]:
+        yield correlation_rows(closes(bars.lake, partition), partition.session)
+
+    yield from commit_days(context, CORRELATIONS, bars.lake, frames, _CHECKS)
 
 
 @dg.asset(

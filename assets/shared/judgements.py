@@ -16,7 +16,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.derived import BINS_5S
-from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.tables.tape import BARRIER_LABELS, BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.parquet_file import whole_symbol_groups
@@ -39,6 +39,7 @@ _COMPUTED = {
     (MICROSTRUCTURE_MORE.name, False): catalogue.MORE,
     (INDICATORS.name, False): catalogue.INDICATORS_OF_BARS,
     (CROSS_ASSET.name, False): catalogue.CROSS,
+    (CORRELATIONS.name, False): catalogue.MATRIX,
 }
 
 

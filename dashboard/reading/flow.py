@@ -9,6 +9,7 @@ from tsdownsample import MinMaxLTTBDownsampler
 
 from dashboard.reading.days import days_between
 from tapewatch.market.instruments import Market
+from tapewatch.market.tables.features import CORRELATION_MINUTES, CORRELATIONS
 from tapewatch.market.tables.live import LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.database.database import Database
@@ -22,6 +23,8 @@ COLUMNS = (
 )  # fmt: skip
 #: A longer stretch is cut to its end: these are panels of minutes.
 MOST_DAYS = 31
+#: A stored matrix may have begun its last minute this long before the moment that is shown.
+_MATRIX_AGE = dt.timedelta(minutes=7)
 
 
 def minutes(
@@ -71,8 +74,12 @@ def correlations(
 ) -> pl.DataFrame:
     """Pearson's correlation of one-minute returns over the last `window` minutes before `end` that have any.
 
+    Where the lake holds the matrix of that moment and window it is read, else it is computed.
+
     Returns: `symbol`, and a column for each symbol that has returns; null where one of two never moved.
     """
+    if (stored := _stored(lake, market, symbols, end, window)) is not None:
+        return stored
     returns = None
     for symbol in symbols:
         rows = minutes(lake, database, market, symbol, end - dt.timedelta(days=4), end)
@@ -84,3 +91,28 @@ def correlations(
     last = returns.sort("event_time").tail(window).drop("event_time")
     matrix = {second: [last.select(pl.corr(first, second)).item() for first in last.columns] for second in last.columns}
     return pl.DataFrame({"symbol": last.columns, **matrix}).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _stored(lake: Lake, market: Market, symbols: Sequence[str], end: dt.datetime, window: int) -> pl.DataFrame | None:
+    """The matrix of the last minutes before `end` as the lake holds it; None where it lacks it or one of the symbols."""
+    begin = end - _MATRIX_AGE
+    days = days_between(lake, CORRELATIONS, market, begin, end, 1) if window in CORRELATION_MINUTES else []
+    if not days:
+        return None
+    name = f"correlation_{window}m"
+    columns = ["symbol", "other", "event_time", "known_time", name]
+    rows = pl.concat(lake.read(CORRELATIONS, day, columns=columns, symbols=list(symbols)) for day in days)
+    is_due = (pl.col("event_time") >= begin) & (pl.col("known_time") <= end)
+    rows = rows.filter(is_due, pl.col("other").cast(pl.String).is_in(list(symbols)))
+    rows = rows.filter(pl.col("event_time") == pl.col("event_time").max()).with_columns(
+        pl.selectors.categorical().cast(pl.String)
+    )
+    if set(rows["symbol"]) != set(symbols):
+        return None
+    own = pl.DataFrame({"symbol": list(symbols), "other": list(symbols), name: [1.0] * len(symbols)})
+    whole = pl.concat([rows.select("symbol", "other", name), own]).pivot("other", index="symbol", values=name)
+    return (
+        pl.DataFrame({"symbol": list(symbols)})
+        .join(whole, on="symbol", maintain_order="left")
+        .select("symbol", *symbols)
+    )

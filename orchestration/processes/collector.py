@@ -77,6 +77,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
         ),
         baselines=_baselines(settings, market),
         regime_model=partial(regime_model, Lake(settings.lake_root)),
+        clocks=settings.live_clocks,
         champions=settings.champions,
         publish=_pushing(settings) if settings.push_features else None,
         metrics_port=metrics_port(settings, market),

@@ -17,6 +17,8 @@ from tapewatch.bars.midquotes import midquote_bars
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
+from tapewatch.features.cross_asset.correlations import LOOK_BACK as MATRIX_LOOK_BACK
+from tapewatch.features.cross_asset.correlations import correlations
 from tapewatch.features.cross_asset.rows import LOOK_BACK as CROSS_LOOK_BACK
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
@@ -35,7 +37,14 @@ from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.derived import BINS_5S, CONTINUOUS_BARS, INCIDENTS, INFORMATION_BARS
-from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
+from tapewatch.market.tables.features import (
+    CORRELATIONS,
+    CROSS_ASSET,
+    INDICATORS,
+    MICROSTRUCTURE_MORE,
+    REGIMES,
+    SEASONALITY,
+)
 from tapewatch.market.tables.tape import (
     BARRIER_LABELS,
     BARS,
@@ -126,6 +135,14 @@ CROSS = computed(
     warm_up_ns=(CROSS_LOOK_BACK + 1) * NS_PER_MINUTE,
     is_of_market=True,
 )
+MATRIX = computed(
+    CORRELATIONS,
+    MINUTE_BARS,
+    lambda tape: correlations(_known_at_end(tape[BARS]), tape.session),
+    key=CORRELATIONS.key,
+    warm_up_ns=(MATRIX_LOOK_BACK + 1) * NS_PER_MINUTE,
+    is_of_market=True,
+)
 LABELS = computed(BARRIER_LABELS, MINUTE_BARS, lambda tape: _labels(tape, tape[BARS]), carries=_EVENTS)
 #: All that needs no model and no settings.
 CATALOGUE: tuple[Computation, ...] = (
@@ -142,6 +159,7 @@ CATALOGUE: tuple[Computation, ...] = (
     MORE,
     INDICATORS_OF_BARS,
     CROSS,
+    MATRIX,
     BINS,
     Computation(
         "labels/cusum_events",

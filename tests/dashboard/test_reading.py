@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,8 +12,10 @@ from dashboard.reading import flow, health, markets
 from dashboard.reading.export import exported
 from dashboard.reading.features import against_normal
 from dashboard.reading.happenings import feed, marks, reasons
+from tapewatch.features.cross_asset.correlations import correlations
 from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables.features import CORRELATIONS
 from tapewatch.market.tables.live import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import COVERAGE, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
@@ -20,6 +23,8 @@ from tapewatch.store.database.people.human_labels import add_labels
 from tapewatch.store.database.people.verdicts import give_verdict
 from tapewatch.store.lake.lake import Lake
 from tests.support.live_rows import rows_of
+from tests.support.panels import bars_of_market
+from tests.support.tapes import stock_session
 from tests.support.watched_home import BURST, DAY, FAR, HOSTILE, INCIDENT, NEAR, START, live_bars
 
 HOUR = dt.timedelta(hours=1)
@@ -131,3 +136,25 @@ def test_no_spreadsheet_runs_what_is_exported() -> None:
     assert pl.read_csv(io.StringIO(text))["note"].to_list() == ["'=1+1", "'@cmd", "'-2", "plain", None, HOSTILE]
     assert pl.read_csv(io.StringIO(text))["x"][0] == -1.0
     assert pl.read_parquet(io.BytesIO(exported(rows, "parquet"))).equals(rows)
+
+
+def test_a_stored_matrix_is_read_where_it_has_the_moment(tmp_path: Path, database: Database) -> None:
+    day, session = Partition(dt.date(2024, 3, 5), Market.STOCKS), stock_session()
+    lake, names = Lake(tmp_path), ["S0", "S2", "S1"]
+    rows = correlations(bars_of_market(session, 4, 200), session)
+    lake.write(CORRELATIONS, day, rows)
+    end = dt.datetime.fromtimestamp(session.regular_start / 1e9, dt.UTC) + dt.timedelta(minutes=120)
+    at = rows.filter(pl.col("event_time") == end - dt.timedelta(minutes=1)).with_columns(
+        pl.selectors.categorical().cast(pl.String)
+    )
+    assert at.height == 12
+    matrix = flow.correlations(lake, database, Market.STOCKS, names, end + dt.timedelta(minutes=3), 60)
+    assert matrix["symbol"].to_list() == names == matrix.columns[1:]
+    for row in matrix.iter_rows(named=True):
+        for other in names:
+            pair = at.filter(pl.col("symbol") == row["symbol"], pl.col("other") == other)["correlation_60m"]
+            assert row[other] == (1.0 if other == row["symbol"] else pair.item())
+    # Another window, a symbol that it lacks, or a moment after its end: computed from the minutes, of which there are none.
+    for symbols, later, window in ((names, 3, 120), ([*names, "S9"], 3, 60), (names, 300, 60)):
+        found = flow.correlations(lake, database, Market.STOCKS, symbols, end + dt.timedelta(minutes=later), window)
+        assert found.height == 0

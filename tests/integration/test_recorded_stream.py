@@ -13,6 +13,8 @@ from models.baselines.time_of_day import TimeOfDayDetector
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
 from models.isolation_forest import ForestParameters, IsolationForestDetector
+from tapewatch.bars.information.build import InformationBars
+from tapewatch.bars.information.clocks import LIVE_CLOCKS
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.features.cross_asset.rows import cross_asset
@@ -24,8 +26,8 @@ from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.features import CROSS_ASSET, MARKET_MICROSTRUCTURE, REGIMES
-from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
-from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_INFORMATION_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
+from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TIME, TRADES
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.detection.champion import CHALLENGER, MINUTES, file_of, publish
@@ -159,6 +161,22 @@ def test_live_rows_across_symbols_and_regimes_equal_those_of_the_batch(
             expected.select(columns).with_columns(_PLAIN).sort("symbol", "event_time"),
             check_exact=True,
         )
+
+
+def test_live_bars_of_other_clocks_equal_those_of_the_batch(stock_home: Home, market_data: Path) -> None:
+    trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
+    batch = pl.concat(InformationBars(clock).add(trades, STOCK_DAY.session) for clock in LIVE_CLOCKS)
+    with Database(stock_home.database) as database:
+        live = database.read(LIVE_INFORMATION_BARS)
+    columns = [name for name in batch.columns if name != "known_time"]
+    order = ["symbol", "clock", "number"]
+    assert batch.height > 100
+    assert_frame_equal(
+        live.select(columns).with_columns(_PLAIN).sort(order),
+        # The database keeps microseconds.
+        batch.select(columns).with_columns(_PLAIN, pl.col(TIME).dt.truncate("1us")).sort(order),
+        check_exact=True,
+    )
 
 
 def test_the_lake_holds_the_recorded_tape(stock_home: Home, market_data: Path, tmp_path: Path) -> None:

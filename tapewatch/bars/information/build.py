@@ -1,6 +1,6 @@
 """Information bars of a day's trades, and what is carried to the next day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ import polars as pl
 
 from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.bars.information.kernel import STATE, Rules, close_bars, fresh_states
-from tapewatch.market.arrays import Array, flat_trades, session_bounds
+from tapewatch.market.arrays import Array, FlatTrades, flat_trades, session_bounds
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
@@ -47,72 +47,101 @@ class InformationBars:
         symbols, flat = flat_trades(trades, session, rules)
         self._register(symbols)
         runs = np.array([self._place[symbol] for symbol in symbols], dtype=np.int64)
-        fixed = np.array([self.thresholds.fixed.get(symbol, np.nan) for symbol in self._place], dtype=np.float64)
-        numbers = Rules(
-            self.clock.unit,
-            self.clock.form,
-            float(self.thresholds.trades),
-            2.0 / (self.thresholds.memory + 1),
-            self.thresholds.reach,
-            self.thresholds.least_imbalance,
-            fixed,
+        spans = flat.offsets[:-1], flat.offsets[1:]
+        closed = closed_by(
+            flat, spans, runs, session, kernel_rules(self.clock, self.thresholds, self._place), self._states
         )
-        hours = session_bounds(session)
-        symbol_of, out = np.empty(trades.height, dtype=np.int64), np.empty(trades.height, dtype=STATE)
-        count = close_bars(
-            flat,
-            runs,
-            hours.regular_start,
-            hours.regular_end,
-            floor_of(session.market),
-            session.market is Market.CRYPTO,
-            numbers,
-            self._states,
-            symbol_of,
-            out,
-        )
-        return self._rows(symbol_of[:count], out[:count])
+        return bar_rows(pl.Series(list(self._place), dtype=SYMBOL), self.clock, *closed)
 
     def save(self) -> pl.DataFrame:
         """`INFORMATION_STATES` rows: the unfinished bars, and what the next thresholds follow."""
-        columns = {name: np.ascontiguousarray(self._states[name]) for name in STATE.names or ()}
-        frame = pl.DataFrame({"symbol": list(self._place), **columns}, schema_overrides={"symbol": pl.String})
-        return INFORMATION_STATES.conform(
-            frame.with_columns(pl.col(pl.Float64).fill_nan(None), clock=pl.lit(str(self.clock)))
-        )
+        return states_frame(self.clock, list(self._place), self._states)
 
     def load(self, saved: pl.DataFrame) -> None:
         """Continue from what `save` returned; states of other clocks are ignored."""
-        own = saved.filter(pl.col("clock") == str(self.clock)).with_columns(pl.col(pl.Float64).fill_null(float("nan")))
+        own = saved.filter(pl.col("clock") == str(self.clock))
         self._place = {symbol: at for at, symbol in enumerate(own["symbol"].cast(pl.String))}
-        self._states = fresh_states(own.height)
-        for name in STATE.names or ():
-            self._states[name] = own[name].to_numpy()
+        self._states = states_of(own)
 
     def _register(self, symbols: Sequence[str]) -> None:
         new = [symbol for symbol in symbols if symbol not in self._place]
         self._place |= {symbol: len(self._place) + at for at, symbol in enumerate(new)}
         self._states = np.concatenate([self._states, fresh_states(len(new))])
 
-    def _rows(self, symbol: Array, bars: Array) -> pl.DataFrame:
-        names = pl.Series(list(self._place), dtype=SYMBOL)
-        end = pl.Series(np.ascontiguousarray(bars["end"])).cast(TIME)
-        same = ("open", "high", "low", "close", "volume", "transactions", "buy_volume", "sell_volume", "threshold")
-        vwap = np.divide(bars["notional"], bars["volume"], out=np.full(bars.size, np.nan), where=bars["volume"] > 0)
-        columns = {name: np.ascontiguousarray(bars[name]) for name in same}
-        # A trade that sets open or close may be barred from high and low.
-        for reduce, name in ((np.fmax, "high"), (np.fmin, "low")):
-            columns[name] = reduce(reduce(columns["open"], columns["close"]), columns[name])
-        frame = pl.DataFrame(
-            {
-                "symbol": names[symbol] if symbol.size else pl.Series([], dtype=SYMBOL),
-                "clock": pl.Series([str(self.clock)] * bars.size, dtype=pl.String),
-                "number": np.ascontiguousarray(bars["number"]) + 1,
-                "start_time": pl.Series(np.ascontiguousarray(bars["start"])).cast(TIME),
-                "end_time": end,
-                "known_time": end,
-                "vwap": pl.Series(vwap, nan_to_null=True),
-                **columns,
-            }
-        )
-        return INFORMATION_BARS.conform(frame).sort(pl.col("symbol").cast(pl.String), "number")
+
+def closed_by(
+    trades: FlatTrades, spans: tuple[Array, Array], runs: Array, session: Session, rules: Rules, states: Array
+) -> tuple[Array, Array]:
+    """The bars that rows of trades close, `STATE`, and the place of each bar's symbol in `states`, which move on.
+
+    Args:
+        trades: the trades of a day.
+        spans: the first row of each symbol of `trades`, and the end.
+        runs: the place of each symbol in `states`.
+        session: the day.
+        rules: of the clock.
+        states: the open bars, `STATE`.
+    """
+    hours, rows = session_bounds(session), int((spans[1] - spans[0]).sum())
+    symbol_of, out = np.empty(rows, dtype=np.int64), np.empty(rows, dtype=STATE)
+    count = close_bars(
+        trades,
+        *spans,
+        runs,
+        hours.regular_start,
+        hours.regular_end,
+        floor_of(session.market),
+        session.market is Market.CRYPTO,
+        rules,
+        states,
+        symbol_of,
+        out,
+    )
+    return symbol_of[:count], out[:count]
+
+
+def kernel_rules(clock: Clock, thresholds: Thresholds, symbols: Iterable[str]) -> Rules:
+    """A clock and its thresholds for symbols in the order of their states."""
+    fixed = np.array([thresholds.fixed.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
+    decay = 2.0 / (thresholds.memory + 1)
+    least = thresholds.least_imbalance
+    return Rules(clock.unit, clock.form, float(thresholds.trades), decay, thresholds.reach, least, fixed)
+
+
+def states_frame(clock: Clock, symbols: Sequence[str], states: Array) -> pl.DataFrame:
+    """States as `INFORMATION_STATES` rows."""
+    columns = {name: np.ascontiguousarray(states[name]) for name in STATE.names or ()}
+    frame = pl.DataFrame({"symbol": list(symbols), **columns}, schema_overrides={"symbol": pl.String})
+    return INFORMATION_STATES.conform(frame.with_columns(pl.col(pl.Float64).fill_nan(None), clock=pl.lit(str(clock))))
+
+
+def states_of(rows: pl.DataFrame) -> Array:
+    """`INFORMATION_STATES` rows of one clock as `STATE`."""
+    states, rows = fresh_states(rows.height), rows.with_columns(pl.col(pl.Float64).fill_null(float("nan")))
+    for name in STATE.names or ():
+        states[name] = rows[name].to_numpy()
+    return states
+
+
+def bar_rows(names: pl.Series, clock: Clock, symbol: Array, bars: Array) -> pl.DataFrame:
+    """Closed bars as `INFORMATION_BARS` rows by symbol and number; `symbol` is the place of each in `names`."""
+    end = pl.Series(np.ascontiguousarray(bars["end"])).cast(TIME)
+    same = ("open", "high", "low", "close", "volume", "transactions", "buy_volume", "sell_volume", "threshold")
+    vwap = np.divide(bars["notional"], bars["volume"], out=np.full(bars.size, np.nan), where=bars["volume"] > 0)
+    columns = {name: np.ascontiguousarray(bars[name]) for name in same}
+    # A trade that sets open or close may be barred from high and low.
+    for reduce, name in ((np.fmax, "high"), (np.fmin, "low")):
+        columns[name] = reduce(reduce(columns["open"], columns["close"]), columns[name])
+    frame = pl.DataFrame(
+        {
+            "symbol": names[symbol] if symbol.size else pl.Series([], dtype=SYMBOL),
+            "clock": pl.Series([str(clock)] * bars.size, dtype=pl.String),
+            "number": np.ascontiguousarray(bars["number"]) + 1,
+            "start_time": pl.Series(np.ascontiguousarray(bars["start"])).cast(TIME),
+            "end_time": end,
+            "known_time": end,
+            "vwap": pl.Series(vwap, nan_to_null=True),
+            **columns,
+        }
+    )
+    return INFORMATION_BARS.conform(frame).sort(pl.col("symbol").cast(pl.String), "number")

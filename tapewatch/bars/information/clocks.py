@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class Clock(StrEnum):
@@ -27,6 +28,10 @@ class Clock(StrEnum):
     def form(self) -> int:
         """0 for sums, 1 for imbalances, 2 for runs."""
         return 1 if self.value.endswith("imbalance") else 2 if self.value.endswith("run") else 0
+
+
+#: The clocks of live bars where nothing else is set.
+LIVE_CLOCKS: Final = (Clock.TICK, Clock.DOLLAR)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ def fresh_states(count: int) -> Array:
 @compiled
 def close_bars(
     trades: FlatTrades,
+    first: Array,
+    end: Array,
     runs: Array,
     regular_start: int,
     regular_end: int,
@@ -53,7 +55,7 @@ def close_bars(
     symbol_of: Array,
     out: Array,
 ) -> int:
-    """Write the bars that the trades close into `out`; returns their number.
+    """Write the bars that the rows `first[i]` to `end[i]` of each symbol `i` close into `out`; returns their number.
 
     `runs[i]` is the position in `states` of the trades' symbol `i`; `symbol_of` receives it for each bar.
     """
@@ -61,7 +63,7 @@ def close_bars(
     for run in range(runs.size):
         state = states[runs[run]]
         fixed = rules.fixed[runs[run]]
-        for row in range(trades.offsets[run], trades.offsets[run + 1]):
+        for row in range(first[run], end[run]):
             if trades.withdrawn.size and trades.withdrawn[row]:
                 continue
             trait = np.int64(trades.traits[trades.condition[row]])

@@ -1,7 +1,14 @@
-"""Definitions of the features of `CROSS_ASSET` and `REGIMES`; `docs/methodology/cross_asset.md` and `regimes.md` have the formulas."""
+"""Definitions of the features of `CROSS_ASSET`, `CORRELATIONS` and `REGIMES`; `docs/methodology/cross_asset.md` and `regimes.md` have the formulas."""
 
 from tapewatch.features.definitions.definition import Definition, define
-from tapewatch.market.tables.features import BETA_MINUTES, CROSS_ASSET, REGIMES, RESIDUAL_MINUTES
+from tapewatch.market.tables.features import (
+    BETA_MINUTES,
+    CORRELATION_MINUTES,
+    CORRELATIONS,
+    CROSS_ASSET,
+    REGIMES,
+    RESIDUAL_MINUTES,
+)
 
 _ALL = "bars of the market"
 _FLAT = "until the window is full, and where a series does not vary"
@@ -20,6 +27,11 @@ MARKET_FEATURES: tuple[Definition, ...] = (
         ("pair", "120 min; candidates every 30 min", 151, _ALL, "Engle and Granger (1987)", _PAIR),
         ("pair_statistic", "120 min; candidates every 30 min", 151, _ALL, "Engle and Granger (1987)", _PAIR),
         ("pair_spread_score", "120 min; candidates every 30 min", 151, _ALL, "Engle and Granger (1987)", _PAIR),
+    )),
+    # A row is five minutes, and the first return of a window needs the bar before it.
+    *define(CORRELATIONS, (
+        (f"correlation_{width}m", f"{width} min, every 5 min", width // 5 + 1, _ALL, "Pearson's correlation", _FLAT)
+        for width in CORRELATION_MINUTES
     )),
     *define(REGIMES, (
         ("volatility_bps", "5 min", 2, "bars", "root mean square", "never"),

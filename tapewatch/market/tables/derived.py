@@ -1,7 +1,14 @@
 """Tables of bins, of bars of other clocks, of the scan and of profiles, and further tables of labels; see `tape.py`."""
 
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
+from tapewatch.market.tables.features import (
+    CORRELATIONS,
+    CROSS_ASSET,
+    INDICATORS,
+    MICROSTRUCTURE_MORE,
+    REGIMES,
+    SEASONALITY,
+)
 from tapewatch.market.tables.labels import LABEL_TABLES
 from tapewatch.market.tables.serving import REPLAYED_REQUESTS
 from tapewatch.market.tables.signals import SIGNAL_TABLES
@@ -265,6 +272,7 @@ DERIVED: tuple[Table, ...] = (
     MICROSTRUCTURE_MORE,
     INDICATORS,
     CROSS_ASSET,
+    CORRELATIONS,
     REGIMES,
     SEASONALITY,
     SCAN_EVALUATION,

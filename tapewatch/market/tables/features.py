@@ -19,8 +19,10 @@ IMBALANCE_MINUTES = (1, 3, 5, 8, 15, 25)
 OFI_MINUTES = (1, 5, 15)
 #: Minutes of the returns among the indicators.
 RETURN_MINUTES = (5, 15, 30, 60)
+#: Minutes of the correlations of pairs.
+CORRELATION_MINUTES = (30, 60)
 #: Minutes of the betas, and of the residuals, against the rest of the market.
-BETA_MINUTES, RESIDUAL_MINUTES = (15, 30), (5, 15, 30)
+BETA_MINUTES, RESIDUAL_MINUTES = (5, 15, 30), (5, 15, 30)
 
 
 def _share(name: str, description: str, *, signed: bool = False) -> Column:
@@ -142,6 +144,20 @@ CROSS_ASSET = Table(
         optional("pair", SYMBOL, "the symbol, of the eight most correlated, with which it is most surely cointegrated over 120 min"),
         optional("pair_statistic", F64, "Engle and Granger's statistic of the two; below about -3.4 they are cointegrated"),
         optional("pair_spread_score", F64, "residual of the pair's regression over its standard deviation"),
+    ),
+)  # fmt: skip
+
+CORRELATIONS = Table(
+    "correlations",
+    "features",
+    "How minute returns of two symbols moved together, every five minutes of regular hours: each pair twice, once from either side.",
+    key=("symbol", "other", "event_time"),
+    columns=(
+        SYMBOL_COLUMN,
+        Column("other", SYMBOL, "the other symbol"),
+        Column("event_time", TIME, "start of the window's last minute"),
+        KNOWN_TIME,
+        *(_share(f"correlation_{width}m", f"Pearson's correlation of minute returns over {width} min; null where one does not vary", signed=True) for width in CORRELATION_MINUTES),
     ),
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables.accounts import ACCOUNTS
-from tapewatch.market.tables.derived import DERIVED
+from tapewatch.market.tables.derived import DERIVED, INFORMATION_BARS
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.paper import PAPER
 from tapewatch.market.tables.review import REVIEW
@@ -53,6 +53,15 @@ LIVE_MICROSTRUCTURE = Table(
     "Microstructure rows of the present: the same columns from the same code as in the lake.",
     key=("symbol", "event_time"),
     columns=(*MICROSTRUCTURE.columns, _REVISION),
+)
+
+LIVE_INFORMATION_BARS = Table(
+    "information_bars",
+    "live",
+    "Bars of other clocks of the present: the same columns from the same code as in the lake.",
+    # Numbers may begin anew where the lake has lost earlier days.
+    key=("symbol", "clock", "start_time", "number"),
+    columns=INFORMATION_BARS.columns,
 )
 
 ALERTS = Table(
@@ -227,6 +236,7 @@ LIVE_QUARANTINE = Table(
 
 LIVE: tuple[Table, ...] = (
     LIVE_BARS,
+    LIVE_INFORMATION_BARS,
     LIVE_MICROSTRUCTURE,
     MARKET_MICROSTRUCTURE,
     ALERTS,

@@ -18,6 +18,7 @@ import polars as pl
 from prometheus_client import CollectorRegistry
 from upath import UPath
 
+from tapewatch.bars.information.clocks import LIVE_CLOCKS, Clock
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.feeds.stream.client import StreamClient
 from tapewatch.feeds.stream.policy import ConnectionPolicy
@@ -49,6 +50,7 @@ from tapewatch.streaming.gaps.interruptions import Interruptions
 from tapewatch.streaming.live.clock import TapeClock
 from tapewatch.streaming.live.day_tapes import DayTapes
 from tapewatch.streaming.live.market_features import LiveMarketFeatures, fitted_apart
+from tapewatch.streaming.live.open_bars import OpenBars
 from tapewatch.streaming.live.playback import resumed_tape
 from tapewatch.streaming.stop import Stop
 
@@ -85,6 +87,8 @@ class CollectorConfig:
     baselines: Baselines | None = None
     #: Fits the model of the live regimes for a day; None for regimes without states.
     regime_model: Callable[[Partition], RegimeModel | None] | None = None
+    #: What the live bars of other clocks count; empty for none.
+    clocks: Sequence[Clock] = LIVE_CLOCKS
     #: The folder of the models to use, and to look at again each minute; None for the rules alone.
     champions: Path | None = None
     #: Given the newest live features of each symbol, in a thread of its own.
@@ -271,12 +275,20 @@ class Collector:
     def _tapes(self, last_ns: int | None) -> DayTapes:
         """The live tapes, with the day that an earlier process left unfinished."""
         config, symbols = self.config, tuple(self.config.symbols)
-        tapes = DayTapes(config.market, symbols, self._of_market)
+        lake = None if config.lake_root is None else Lake(config.lake_root)
+        information = OpenBars(config.spool_root, lake, config.clocks).live
+        tapes = DayTapes(config.market, symbols, self._of_market, information)
         session = None if last_ns is None else session_at(config.market, last_ns)
         if last_ns is not None and session is not None:
-            lake = None if config.lake_root is None else Lake(config.lake_root)
-            of_market = self._of_market(session)
-            tape = resumed_tape(session, last_ns, config.spool_root, lake, symbols=symbols, of_market=of_market)
+            tape = resumed_tape(
+                session,
+                last_ns,
+                config.spool_root,
+                lake,
+                symbols=symbols,
+                of_market=self._of_market(session),
+                information=information(session),
+            )
             tapes.resume(session, tape)
         return tapes
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from models.scan.detector import ScanDetector
+from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
 from tapewatch.streaming.detection.live_scan import LiveScan
@@ -23,7 +24,11 @@ _GARBAGE_THRESHOLDS = (50_000, 20, 100)
 def warm_up(market: Market, detection: DetectionConfig) -> None:
     """Decode, detect and build made-up events; nothing of them is kept."""
     session = Partition(_DAY, market).session
-    decoder, watch, tape = FrameDecoder(market), Watch(market, detection), LiveTape(session)
+    decoder, watch, tape = (
+        FrameDecoder(market),
+        Watch(market, detection),
+        LiveTape(session, information=LiveInformationBars(session)),
+    )
     start = (session.regular_start + session.regular_end) // 2 // NS_PER_MINUTE * NS_PER_MINUTE
     for second in range(_SECONDS):
         now = start + second * NS_PER_SECOND

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
+from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.store.spool.files import market_days
@@ -19,6 +20,8 @@ _HORIZON_NS = HORIZON_MINUTES * NS_PER_MINUTE
 DayRows = tuple[Partition, LiveRows]
 #: What computes a day's rows that need all symbols.
 OfMarket = Callable[[Session], LiveMarketFeatures]
+#: What builds a day's bars of other clocks, given those of the newest day before that this process has built.
+Information = Callable[[Session, LiveInformationBars | None], LiveInformationBars | None]
 
 
 class DayTapes:
@@ -26,13 +29,20 @@ class DayTapes:
 
     A day opens with the first row that arrives while the tape's clock is in it, and closes a horizon of revisions after
     its end. Rows of other days are counted and left to ingest. `symbols` have rows even without ticks; `of_market` makes what
-    computes the rows that need all symbols.
+    computes the rows that need all symbols, `information` what builds bars of other clocks.
     """
 
-    def __init__(self, market: Market, symbols: Sequence[str] = (), of_market: OfMarket | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        symbols: Sequence[str] = (),
+        of_market: OfMarket | None = None,
+        information: Information | None = None,
+    ) -> None:
         self._market = market
         self._symbols = symbols
-        self._of_market = of_market
+        self._of_market, self._information = of_market, information
+        self._newest_information: LiveInformationBars | None = None
         #: Start of watching, for a tape that was already under way: earlier minutes may not count as silent.
         self.watched_from_ns: int | None = None
         self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
@@ -44,6 +54,7 @@ class DayTapes:
     def resume(self, session: Session, tape: LiveTape) -> None:
         """Continue a day that an earlier process began."""
         self._tapes[session.date] = session, tape
+        self._newest_information = tape.information
 
     @property
     def too_late_rows(self) -> int:
@@ -101,6 +112,14 @@ class DayTapes:
         is_late = begun is not None and session.day_start < begun < session.day_end
         emit_from = begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None
         of_market = self._of_market(session) if self._of_market is not None else None
-        tape = LiveTape(session, symbols=self._symbols, emit_from_ns=emit_from, of_market=of_market)
+        if self._information is not None:
+            self._newest_information = self._information(session, self._newest_information)
+        tape = LiveTape(
+            session,
+            symbols=self._symbols,
+            emit_from_ns=emit_from,
+            of_market=of_market,
+            information=self._newest_information,
+        )
         self._tapes[day] = session, tape
         return tape

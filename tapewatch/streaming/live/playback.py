@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition, Session
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
@@ -31,6 +32,7 @@ def resumed_tape(
     *,
     symbols: tuple[str, ...] = (),
     of_market: LiveMarketFeatures | None = None,
+    information: LiveInformationBars | None = None,
 ) -> LiveTape:
     """A live tape with every row of a session up to `until_ns` that lake and spool hold.
 
@@ -39,17 +41,17 @@ def resumed_tape(
     """
     emit_from = max(session.day_start, until_ns - HORIZON_MINUTES * NS_PER_MINUTE)
     emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
-    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from, of_market=of_market)
+    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from, of_market=of_market, information=information)
     partition = Partition(session.date, session.market)
     trades, quotes = (
-        _rows(streamed, table, partition, spool_root, lake).filter(pl.col("time").to_physical() <= until_ns)
+        tape_of(streamed, table, partition, spool_root, lake).filter(pl.col("time").to_physical() <= until_ns)
         for streamed, table in ((STREAM_TRADES, TRADES), (STREAM_QUOTES, QUOTES))
     )
     if trades.height + quotes.height > MOST_ROWS:
         _log.warning("%s: %d rows are too many to play back", partition, trades.height + quotes.height)
         # The minutes before are unknown: they must not be emitted as silent.
         known_from = until_ns + (session.day_start - until_ns) % NS_PER_MINUTE
-        return LiveTape(session, symbols=symbols, emit_from_ns=known_from, of_market=of_market)
+        return LiveTape(session, symbols=symbols, emit_from_ns=known_from, of_market=of_market, information=information)
     for end, some_trades, some_quotes in _steps(session, trades, quotes, until_ns):
         tape.push(some_trades, some_quotes)
         # Rows to emit again come with the first advance after the playback.
@@ -59,7 +61,7 @@ def resumed_tape(
     return tape
 
 
-def _rows(streamed: Table, table: Table, partition: Partition, spool_root: Path, lake: Lake | None) -> pl.DataFrame:
+def tape_of(streamed: Table, table: Table, partition: Partition, spool_root: Path, lake: Lake | None) -> pl.DataFrame:
     """The rows of a table in lake and spool as streamed ones, in order of time."""
     spooled = []
     # The spool first: rows merged meanwhile are in the lake then, and duplicates are dropped.

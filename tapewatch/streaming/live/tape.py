@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.bars.live import LiveBars
 from tapewatch.features.online import OnlineMicrostructure
 from tapewatch.features.sums import MinuteSums
 from tapewatch.market.arrays import Array
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
-from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_INFORMATION_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.arrivals import Arrivals
 from tapewatch.streaming.live.identities import Identities
 from tapewatch.streaming.live.market_features import Change, LiveMarketFeatures
@@ -32,7 +33,8 @@ class LiveRows:
     """New rows. A row emitted again, with a higher revision, replaces the one before.
 
     `withdrawn_*` are the keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose ticks were all withdrawn;
-    such rows are to be deleted, those of `market_minutes` too. `of_market` are the changes of the tables that need all symbols.
+    such rows are to be deleted, those of `market_minutes` too. `of_market` are the changes of the tables that need all symbols, and
+    of the bars of other clocks.
     """
 
     second_bars: pl.DataFrame
@@ -83,6 +85,7 @@ class LiveTape:
         part_ticks: quotes of a minute that are summed as one part.
         emit_from_ns: earlier rows and bars are computed but not emitted: for a tape that is played back first.
         of_market: computes the rows that need all symbols; None for none.
+        information: builds the bars of other clocks; None for none.
 
     Attributes:
         last_time_ns: the latest event time seen, 0 before the first.
@@ -103,6 +106,7 @@ class LiveTape:
         part_ticks: int = PART_TICKS,
         emit_from_ns: int | None = None,
         of_market: LiveMarketFeatures | None = None,
+        information: LiveInformationBars | None = None,
     ) -> None:
         self.session = session
         self.last_time_ns = self.duplicates = self.corrections = self.too_late = self.outside_day = 0
@@ -116,7 +120,7 @@ class LiveTape:
         self._bars = LiveBars(session)
         self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
         self.market_minutes = LiveMarketMinutes(session)
-        self._of_market = of_market
+        self._of_market, self.information = of_market, information
         self._known = 0
         self._minutes: dict[int, _TickMinute] = {}
         self._late: dict[int, list[Array]] = {}
@@ -159,7 +163,7 @@ class LiveTape:
             self._due(pl.concat([gone_seconds, gone_minutes]) if gone_minutes.height else gone_seconds, "time"),
             self._due(gone_rows, "event_time"),
             self._due(market_minutes, "event_time"),
-            self._changes(minute_bars, gone_minutes, seconds),
+            (*self._information_bars(done, seconds), *self._changes(minute_bars, gone_minutes, seconds)),
         )
 
     def close(self) -> LiveRows:
@@ -224,9 +228,11 @@ class LiveTape:
                 again[np.concatenate(late[start])] = True
             self._count(minute.trades.settle(self._known))
             now_again = again if again.any() else None
-            self._bars.pass_minute(start, minute.trades.flat(), min(seconds, start + NS_PER_MINUTE), now_again)
+            for bars in self._builders():
+                bars.pass_minute(start, minute.trades.flat(), min(seconds, start + NS_PER_MINUTE), now_again)
             self._pass_parts(start, minute, now_again, min(seconds, start + NS_PER_MINUTE))
-        self._bars.end_sweep()
+        for bars in self._builders():
+            bars.end_sweep()
 
     def _pass_parts(self, start: int, minute: _TickMinute, again: Array | None, until: int) -> None:
         """Sum a minute: its earlier parts again where they changed, and the next part if it is due."""
@@ -255,7 +261,8 @@ class LiveTape:
             return
         silent = np.arange(self.session.regular_start, min(self._oldest, self.session.regular_end), NS_PER_MINUTE)
         self._rows.begin(names, silent)
-        self._bars.begin(names)
+        for bars in self._builders():
+            bars.begin(names)
         again[self._known :] = self._oldest < self._next
         self._known += len(names)
 
@@ -275,10 +282,20 @@ class LiveTape:
             held -= self._minutes.pop(start).count
             oldest = max(oldest, start + NS_PER_MINUTE)
         self._oldest = oldest
-        self._bars.forget(oldest)
+        for bars in self._builders():
+            bars.forget(oldest)
         self._rows.forget(oldest)
         for kind in self._seen.values():
             kind.forget(oldest)
+
+    def _builders(self) -> tuple[LiveBars | LiveInformationBars, ...]:
+        return (self._bars,) if self.information is None else (self._bars, self.information)
+
+    def _information_bars(self, done: int, seconds: int) -> tuple[Change, ...]:
+        if self.information is None:
+            return ()
+        rows, gone = self.information.take(done, seconds)
+        return (Change(LIVE_INFORMATION_BARS, self._due(rows, "end_time"), gone),) if rows.height or gone.height else ()
 
     def _changes(self, bars: pl.DataFrame, withdrawn: pl.DataFrame, through: int) -> tuple[Change, ...]:
         if self._of_market is None:

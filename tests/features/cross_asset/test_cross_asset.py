@@ -7,13 +7,15 @@ from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 from statsmodels.tsa.stattools import coint
 
 from tapewatch.features.cross_asset import components, pairs
+from tapewatch.features.cross_asset import correlations as matrices
+from tapewatch.features.cross_asset.correlations import correlations
 from tapewatch.features.cross_asset.panel import panel_of
 from tapewatch.features.cross_asset.rows import cross_asset
-from tapewatch.lookahead.catalogue import CROSS
+from tapewatch.lookahead.catalogue import CROSS, MATRIX
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Tape
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables.features import CROSS_ASSET
+from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET
 from tapewatch.market.tables.tape import BARS
 from tests.support.panels import bars_of_market
 from tests.support.tapes import stock_session
@@ -58,6 +60,7 @@ def test_correlations_betas_and_residuals_against_numpy(found: pl.DataFrame, ret
         "market_correlation_30m": correlation,
         "correlation_break": (np.arctanh(correlation) - np.arctanh(earlier)) / error,
         "lead_lag_30m": ahead - behind,
+        "beta_5m": np.polyfit(market[at - 4 : at + 1], own[at - 4 : at + 1], 1)[0],
         "beta_15m": np.polyfit(market[at - 14 : at + 1], own[at - 14 : at + 1], 1)[0],
         "beta_30m": np.polyfit(market[now], own[now], 1)[0],
     }
@@ -67,6 +70,32 @@ def test_correlations_betas_and_residuals_against_numpy(found: pl.DataFrame, ret
         expected[f"residual_{width}m_bps"] = own[span].sum() - beta * market[span].sum()
     for name, value in expected.items():
         assert series(found, name)[at] == pytest.approx(value, rel=1e-9), name
+
+
+def test_the_matrix_is_numpys(bars: pl.DataFrame, returns: np.ndarray) -> None:
+    rows = correlations(bars, SESSION)
+    CORRELATIONS.check(rows, Market.STOCKS)
+    last = rows.filter(pl.col("event_time") == rows["event_time"].max())
+    assert last.height == SYMBOLS * (SYMBOLS - 1)
+    for width in (30, 60):
+        expected = np.corrcoef(returns[MINUTES - width : MINUTES].T)
+        names = [f"S{at}" for at in range(SYMBOLS)]
+        for row in last.iter_rows(named=True):
+            value = expected[names.index(row["symbol"]), names.index(row["other"])]
+            assert row[f"correlation_{width}m"] == pytest.approx(value, rel=1e-9)
+    early = rows.filter(pl.col("event_time") == rows["event_time"].min() + pl.duration(minutes=25))
+    assert early["correlation_30m"].null_count() == early.height, "the first return of the day is no return"
+    hour = rows.filter(pl.col("event_time") == rows["event_time"].min() + pl.duration(minutes=30))
+    assert hour["correlation_30m"].null_count() == 0
+    assert hour["correlation_60m"].null_count() == hour.height
+
+
+def test_a_large_market_keeps_the_symbols_that_moved_most(bars: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    still = bars.filter(~((pl.col("symbol") == "S3") & (pl.col("time").rank("ordinal").over("symbol") % 2 == 0)))
+    monkeypatch.setattr(matrices, "MOST_SYMBOLS", 5)
+    rows = correlations(still, SESSION)
+    late = rows.filter(pl.col("event_time") > rows["event_time"].min() + pl.duration(minutes=60))
+    assert set(late["symbol"].cast(pl.String)) == {"S0", "S1", "S2", "S4", "S5"}
 
 
 def test_the_shrunk_covariance_is_scikit_learns(returns: np.ndarray) -> None:
@@ -105,9 +134,10 @@ def test_the_pair_and_its_statistic_are_those_of_statsmodels(bars: pl.DataFrame,
 def test_nothing_uses_the_future() -> None:
     bars = bars_of_market(SESSION, 5, 170, silent=0.1)
     tape = Tape(SESSION, {"bars": bars}, tuple(f"S{n}" for n in range(5)), SESSION.day_end)
-    verdict = judge(CROSS, tape, cuts=5)
-    assert verdict.is_clean, verdict
-    assert verdict.rows > 700
+    for computation, least in ((CROSS, 700), (MATRIX, 600)):
+        verdict = judge(computation, tape, cuts=5)
+        assert verdict.is_clean, verdict
+        assert verdict.rows > least
 
 
 def test_a_late_bar_makes_later_rows_known_later(bars: pl.DataFrame) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.catalog import DEFINITIONS
+from tapewatch.features.cross_asset.correlations import STEP, correlations
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.definitions.definition import Definition
 from tapewatch.features.families.indicators import indicators
@@ -24,11 +25,18 @@ from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.features.sums import minute_sums
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
+from tapewatch.market.tables.features import (
+    CORRELATIONS,
+    CROSS_ASSET,
+    INDICATORS,
+    MICROSTRUCTURE_MORE,
+    REGIMES,
+    SEASONALITY,
+)
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.panels import bars_of_market
 
-KEYS = {"symbol", "event_time", "known_time", "is_regular", "session_minute"}
+KEYS = {"symbol", "other", "event_time", "known_time", "is_regular", "session_minute"}
 DAY = Partition(dt.date(2024, 6, 4), Market.STOCKS)
 #: Rows at which the shorter tapes begin.
 STARTS = range(90, 170, 13)
@@ -38,7 +46,7 @@ SAME_BEFORE = {"abdi_ranaldo_bps", "drawdown_bps", "roll_spread_bps"}
 
 @pytest.mark.parametrize(
     "table",
-    [MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS, CROSS_ASSET, REGIMES, SEASONALITY],
+    [MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS, CROSS_ASSET, CORRELATIONS, REGIMES, SEASONALITY],
     ids=lambda table: table.name,
 )
 def test_every_feature_is_defined_once_and_completely(table) -> None:
@@ -84,6 +92,9 @@ def whole_and_later() -> dict[str, tuple[pl.DataFrame, dict[int, pl.DataFrame]]]
     def among_others(start: int) -> pl.DataFrame:
         return cross_asset(since(market, start), session).filter(pl.col("symbol") == "S1")
 
+    def matrix(start: int) -> pl.DataFrame:
+        return correlations(since(pairs, start * STEP), crypto).filter(pl.col("symbol") == "S1")
+
     def states(start: int) -> pl.DataFrame:
         rows = regimes(since(pairs, start * MINUTES), crypto, model, through_ns=crypto.day_end)
         rows = rows.filter(pl.col("symbol") == "S1")
@@ -97,6 +108,7 @@ def whole_and_later() -> dict[str, tuple[pl.DataFrame, dict[int, pl.DataFrame]]]
         MICROSTRUCTURE_MORE.name: more,
         INDICATORS.name: lambda start: indicators(bars[start:], session),
         CROSS_ASSET.name: among_others,
+        CORRELATIONS.name: matrix,
         REGIMES.name: states,
         SEASONALITY.name: lambda start: seasonality(minute_rows(later(start)), usual),
     }

@@ -17,6 +17,7 @@ from tapewatch.store.database.upkeep import timescale
 #: Days that rows are kept by default. Rows of other tables are kept for ever.
 RETENTION_DAYS = {
     "bars": 400,
+    "information_bars": 400,
     "microstructure": 400,
     "market_microstructure": 400,
     "cross_asset": 400,

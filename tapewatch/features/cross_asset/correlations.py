@@ -1,0 +1,85 @@
+"""`CORRELATIONS` rows of a market's minute bars: the matrix of correlations, every five minutes."""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tapewatch.features.cross_asset.panel import Panel, panel_of
+from tapewatch.features.cross_asset.windows import moments
+from tapewatch.features.families.rows import known
+from tapewatch.market.arrays import Array, flat
+from tapewatch.market.compiled import njit
+from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.tables.features import CORRELATION_MINUTES, CORRELATIONS
+from tapewatch.market.tables.tape import SYMBOL, TIME
+
+#: Minutes between two matrices, and the symbols of a matrix at most: those of a larger market that moved in most minutes.
+STEP: Final = 5
+MOST_SYMBOLS: Final = 100
+LOOK_BACK: Final = max(CORRELATION_MINUTES) + 1
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+def correlations(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
+    """`CORRELATIONS` rows of a market's minute bars, for every five minutes of regular hours with a bar of the market.
+
+    A minute without a bar leaves the price as it was; a close that is not above zero counts as no bar. A matrix holds the
+    symbols whose price moved within the longest window. A value is null until its window is full and where one of the two
+    does not vary in it. A row is known when all bars of the market in the longest window are.
+
+    Args:
+        bars: all bars of the market's day, with the columns symbol, time, known_time and close of `BARS`.
+        session: the day they belong to.
+    """
+    panel = panel_of(bars, session)
+    ends = np.unique(panel.minute // STEP) * STEP + STEP - 1
+    latest = _latest(panel)
+    matrices = [_matrix(panel, int(end), int(latest[end]), session) for end in ends[ends < len(latest)]]
+    rows = pl.concat([CORRELATIONS.empty(), *matrices])
+    return rows.sort(pl.col("symbol").cast(pl.String), pl.col("other").cast(pl.String), "event_time")
+
+
+def _matrix(panel: Panel, end: int, latest: int, session: Session) -> pl.DataFrame:
+    """The rows of the windows whose last minute is `end`."""
+    within = panel.returns[max(end - max(CORRELATION_MINUTES) + 1, 0) : end + 1]
+    moved = (np.nan_to_num(within) != 0).sum(axis=0)
+    # The first in order of symbols where several moved in as many minutes.
+    symbols = np.sort(np.argsort(-moved, kind="stable")[: min(MOST_SYMBOLS, int((moved > 0).sum()))])
+    taken = np.ascontiguousarray(panel.returns[: end + 1, symbols])
+    one, two = np.nonzero(~np.eye(symbols.size, dtype=np.bool_))
+    names = pl.Series(panel.symbols, dtype=SYMBOL)
+    at = session.regular_start + end * NS_PER_MINUTE
+    times = pl.Series([at, max(at + NS_PER_MINUTE, latest)], dtype=pl.Int64).cast(TIME)
+    values = {f"correlation_{width}m": _pairwise(taken, width)[one, two] for width in CORRELATION_MINUTES}
+    rows = pl.DataFrame({"symbol": names[symbols[one]], "other": names[symbols[two]]})
+    return CORRELATIONS.conform(rows.with_columns(event_time=times[0], known_time=times[1], **known(values)))
+
+
+@compiled
+def _pairwise(returns: Array, width: int) -> Array:
+    """Pearson's correlations of the last `width` rows, symbols x symbols; NaN without as many, with a NaN, or without variation."""
+    rows, size = returns.shape
+    out = np.full((size, size), np.nan)
+    if rows < width:
+        return out
+    columns = np.empty((width, 1))
+    others = np.empty((width, 1))
+    for one in range(size):
+        columns[:, 0] = returns[rows - width :, one]
+        for two in range(one + 1, size):
+            others[:, 0] = returns[rows - width :, two]
+            xx, yy, xy = moments(columns, others, 0, width, 0)
+            if xx > 0.0 and yy > 0.0:
+                out[one, two] = out[two, one] = min(max(xy / np.sqrt(xx * yy), -1.0), 1.0)
+    return out
+
+
+def _latest(panel: Panel) -> Array:
+    """When the bars of the longest window before each minute's end were all known, ns UTC; 0 without a bar."""
+    latest = np.zeros(panel.prices.shape[0], np.int64)
+    np.maximum.at(latest, panel.minute, flat(panel.bars["known_time"]))
+    padded = np.concatenate([np.zeros(LOOK_BACK - 1, np.int64), latest])
+    found: Array = np.lib.stride_tricks.sliding_window_view(padded, LOOK_BACK).max(axis=1)
+    return found
