@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 _AMOUNTS = ("open", "high", "low", "close", "volume", "vwap", "transactions", "buy_volume", "sell_volume", "threshold")
 
