@@ -276,8 +276,12 @@ def _bottom(error: SerializableErrorInfo) -> SerializableErrorInfo:
 
 
 def _root(error: SerializableErrorInfo) -> str:
-    """The message of the root cause, with its class unless it is an error of ours."""
-    error = _bottom(error)
-    name, _, message = error.message.strip().partition(": ")
-    is_ours = name.split(".")[0] in OURS and message
-    return message if is_ours else error.message.strip()
+    """The message of the first error of ours on the way to the cause, which names the thing and the way out; else the cause with its class."""
+    found: SerializableErrorInfo | None = error
+    while found:
+        name, _, message = found.message.strip().partition(": ")
+        *modules, kind = name.split(".")
+        if modules and modules[0] in OURS and message and not kind.startswith("_"):
+            return message
+        found = found.cause
+    return _bottom(error).message.strip()

@@ -101,7 +101,12 @@ def corrections_over_midnight(home: Path, rounds: int) -> list[Outcome]:
     before, after = (Partition(CRYPTO_DAY.date + dt.timedelta(days=k), CRYPTO_DAY.market) for k in (0, 1))
     late = {"kind": "late_correction", "every": 50, "channel": "XT", "delay_ms": 30 * 3_600_000}
     lost = [
-        {"kind": "drop", "every": _INTO_THE_NEXT_DAY + turn * 12_000 // rounds, "count": 1, "lose_ms": 3_600_000}
+        {
+            "kind": "drop",
+            "every": _INTO_THE_NEXT_DAY + turn * 12_000 // rounds,
+            "count": 1,
+            "lose_ms": 3 * 3_600_000 // rounds,
+        }
         for turn in range(rounds)
     ]
     with running_emulator(seed=SEED, speed="8000eps", replay=f"{before.date}:{after.date}") as emulator:

@@ -2,11 +2,17 @@
 
 import io
 import re
+from itertools import pairwise
 
+import dagster as dg
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 from rich.console import Console
 
 from orchestration.runs.outcome import show
+from orchestration.runs.runs import _root
+from tapewatch.feeds.files.blocks import LongLineError
+from tapewatch.feeds.source import SourceError
 from tests.support.made_up_run import comparison, summary
 
 
@@ -39,3 +45,22 @@ def test_without_a_truth_the_kinds_found_are_named_as_elsewhere() -> None:
     assert "the source has no truth" in printed.getvalue()
     assert kind.replace("_", " ") in printed.getvalue()
     assert kind not in printed.getvalue()
+
+
+def test_a_failed_step_is_told_by_the_first_error_of_ours() -> None:
+    """Its message names the file and the way out; what it was raised from names less."""
+
+    def told(*errors: Exception) -> str:
+        for outer, inner in pairwise(errors):
+            outer.__cause__ = inner
+        with pytest.raises(type(errors[0])) as raised:
+            raise errors[0]
+        return _root(serializable_error_info_from_exc_info((raised.type, raised.value, raised.tb)))
+
+    step = dg.DagsterError("Error occurred while executing op")
+    ours, inner = (
+        SourceError("t.csv.gz, line 7: a line is too long; fetch it again"),
+        LongLineError("a line is too long"),
+    )
+    assert told(step, ours, inner) == told(step, RuntimeError("within"), ours, OSError("disk")) == str(ours)
+    assert told(step, ValueError("no such column")) == "ValueError: no such column"
