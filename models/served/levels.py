@@ -63,10 +63,8 @@ class HourTable:
     """
 
     def __init__(self, name: str, levels: Levels) -> None:
-        own, pooled = levels.by_market, levels.by_market[EVERY_MARKET]
-        markets = sorted(set(own) - {EVERY_MARKET})
-        self._name, self._market = name, {market: at for at, market in enumerate(markets)}
-        self._table = _Table([[own[market]] for market in markets] + [[pooled]])
+        self._name = name
+        self._pieces = {market: _pieces(level) for market, level in levels.by_market.items()}
 
     @classmethod
     def stored(cls, folder: Path, name: str) -> "HourTable | None":
@@ -76,10 +74,34 @@ class HourTable:
 
     def of(self, scores: Scores, symbols: Sequence[str]) -> Scores:
         """The hours of each score of a row's symbol; a million stands for more."""
-        elsewhere = len(self._market)
-        found = {symbol: self._market.get(group_name(symbol), elsewhere) for symbol in set(symbols)}
-        at = np.array([found[symbol] for symbol in symbols], dtype=np.int64)
-        return hours_of_level(self._table.of(unbounded(self._name, scores)[:, None], at)[:, 0])
+        plain = unbounded(self._name, scores)
+        markets = {symbol: group_name(symbol) for symbol in set(symbols)}
+        names = {name if name in self._pieces else EVERY_MARKET for name in markets.values()}
+        if len(names) == 1:
+            return _hours(plain, self._pieces[names.pop()])
+        own = np.array([markets[symbol] for symbol in symbols])
+        found = _hours(plain, self._pieces[EVERY_MARKET])
+        for name in names - {EVERY_MARKET}:
+            found[own == name] = _hours(plain[own == name], self._pieces[name])
+        return found
+
+
+#: A level as a line of straight pieces: its knots, their levels, and the slope beyond the last.
+_Pieces = tuple[Scores, Scores, float]
+
+
+def _pieces(level: Level) -> _Pieces:
+    knots = np.array([level.median, *level.tail.heights])
+    return (
+        np.minimum(knots, level.tail.heights[-1]),
+        np.array([0.0, *_LEVELS]),
+        1.0 / (level.tail.excess * np.log(10.0)),
+    )
+
+
+def _hours(scores: Scores, pieces: _Pieces) -> Scores:
+    knots, levels, slope = pieces
+    return hours_of_level(np.interp(scores, knots, levels) + slope * np.maximum(scores - knots[-1], 0.0))
 
 
 class _Table:
