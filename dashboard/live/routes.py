@@ -19,6 +19,7 @@ from dashboard.identity import permitted
 from dashboard.live.events import Events
 from dashboard.reading.export import FORMATS, exported
 from dashboard.reading.happenings import marks
+from dashboard.reading.replay import replay
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.market.tickers import normalise
 from tapewatch.store.lake.lake import LakeError
@@ -53,6 +54,12 @@ async def candles(request: Request) -> Response:
     body = await _read(_candles, *_stretch(request), _number(request, "most", 10, _MOST_CANDLES))
     # Packing noise costs more time than it saves on the way.
     return Response(body, media_type=_ARROW, headers={"Cache-Control": "no-store", "Content-Encoding": "identity"})
+
+
+async def replayed(request: Request) -> Response:
+    """The seconds of a stretch as an Arrow stream (`replay.Replay`); its schema's metadata hold the source."""
+    _allow(request, "dashboard")
+    return Response(await _read(_replay, *_stretch(request)), media_type=_ARROW, headers={"Cache-Control": "no-store"})
 
 
 async def happenings(request: Request) -> Response:
@@ -91,6 +98,7 @@ async def events(request: Request) -> Response:
 ROUTES = [
     Route("/tape/assets/{name}", asset),
     Route("/tape/candles", candles),
+    Route("/tape/replay", replayed),
     Route("/tape/marks", happenings),
     Route("/tape/export/candles.{form}", export),
     Route("/tape/events", events),
@@ -117,8 +125,18 @@ def _candles(market: Market, symbol: str, start: int, end: int, most: float) -> 
         "first": str(view.first // NS_PER_SECOND),
         "last": str(view.last // NS_PER_SECOND),
     }
+    return _arrow(view.candles, metadata)
+
+
+def _replay(market: Market, symbol: str, start: int, end: int) -> bytes:
+    bounds = time_from_ns(start), time_from_ns(end)
+    found = replay(places.lake(), places.histories(), market, symbol, *bounds)
+    return _arrow(found.seconds, {"source": found.source})
+
+
+def _arrow(rows: pl.DataFrame, metadata: dict[str, str]) -> bytes:
     # One batch without nulls: the browser takes the columns as they lie in the reply.
-    table = view.candles.fill_null(math.nan).rechunk().to_arrow().replace_schema_metadata(metadata)
+    table = rows.fill_null(math.nan).rechunk().to_arrow().replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)

@@ -7,9 +7,10 @@ import polars as pl
 import streamlit as st
 
 from dashboard import places
-from dashboard.components.candles import candle_chart
+from dashboard.components.candles import candle_chart, replay_chart
 from dashboard.identity import current
 from dashboard.reading.happenings import feed
+from dashboard.reading.replay import LONGEST
 from dashboard.views import dossier
 from dashboard.views.alerts import judge
 from dashboard.views.controls import escaped, in_zone, named, sidebar, time_text, zone_of
@@ -18,6 +19,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.tables.live import ALERT_VERDICTS
 
 _AROUND = dt.timedelta(minutes=45)
+_BEFORE, _AFTER = dt.timedelta(minutes=5), dt.timedelta(minutes=5)
 
 
 def show() -> None:
@@ -57,11 +59,26 @@ def _alert(row: dict[str, Any]) -> None:
             market, row["symbol"], start.timestamp(), end.timestamp(), key="alert chart", zone=zone,
             may_export=current().may("export"), view=row["id"],
         )  # fmt: skip
+        _replay(market, row, zone)
     # The dossier takes a moment: what a person may do on the page is drawn before it.
     place = st.container()
     _verdicts(row, zone)
     with place:
         dossier.draw_dossier(row, zone)
+
+
+def _replay(market: Market, row: dict[str, Any], zone: str) -> None:
+    """The tape from shortly before the event to shortly after it, as it came."""
+    st.subheader("Replay")
+    start, end, known = row["start_time"], row["end_time"] or row["start_time"], row["known_time"]
+    first, last = start - _BEFORE, min(max(end, known) + _AFTER, start - _BEFORE + LONGEST)
+    replay_chart(
+        market, row["symbol"], first.timestamp(), last.timestamp(), start_s=start.timestamp(), end_s=end.timestamp(),
+        moment_s=min(max(known, first), last).timestamp(), zone=zone, key="replay",
+    )  # fmt: skip
+    st.caption(
+        "Price, bid and ask second by second; the violet line is the moment of the alert, the red strip the event."
+    )
 
 
 def _verdicts(row: dict[str, Any], zone: str) -> None:

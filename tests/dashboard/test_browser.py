@@ -167,6 +167,22 @@ def test_the_page_of_an_alert_draws_the_tape_around_it(place: tuple[str, Path], 
     page.get_by_text("20 times the usual size").first.wait_for()
     expect(frame(page)).to_have_attribute("data-loaded", "25")
     assert violations(page) == []
+    played, clock = page.locator('[data-part="frame"][data-shown]'), page.locator('[data-part="clock"]')
+    expect(played).to_have_attribute("data-shown", "300")  # it begins when the alert was raised
+    expect(clock).to_contain_text("10:10:00")
+    page.get_by_label("Speed").select_option("300")
+    page.get_by_role("button", name="Play").click()
+    expect(played).to_have_attribute("data-shown", "780")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()  # again, at the end
+    page.get_by_label("Moment of the replay").fill("420")
+    expect(clock).to_contain_text("10:12:00")
+    played.focus()
+    played.press("ArrowLeft")
+    expect(played).to_have_attribute("data-shown", "410")
+    played.press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    played.press("Space")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
 def test_no_other_page_violates_level_a_in_the_dark_either(place: tuple[str, Path], page: Page) -> None:

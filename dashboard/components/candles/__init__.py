@@ -64,6 +64,25 @@ export default function (component) {
 }
 """
 _chart = st.components.v2.component("tapewatch_candles", html=_HTML, css=_CSS, js=_JS)
+_REPLAY_HTML = """
+<div class="tools">
+  <button type="button" data-part="play">Play</button>
+  <label>Speed <select data-part="speed">
+    <option value="1">1×</option><option value="10" selected>10×</option><option value="60">60×</option><option value="300">300×</option>
+  </select></label>
+  <input data-part="slider" type="range" min="0" step="1" aria-label="Moment of the replay">
+  <span data-part="clock"></span>
+  <span class="status" data-part="source"></span>
+  <span data-part="status" role="status"></span>
+</div>
+<div data-part="frame" tabindex="0" role="application" style="height: 300px"
+  aria-label="Replay. Space plays and pauses, arrow keys move by ten seconds."></div>
+"""
+_REPLAY_CSS = """
+[data-part="slider"] { flex: 1; accent-color: var(--st-primary-color); }
+select { font: inherit; color: inherit; background: var(--st-secondary-background-color); border: 1px solid var(--st-border-color); }
+"""
+_replay = st.components.v2.component("tapewatch_replay", html=_REPLAY_HTML, css=_CSS + _REPLAY_CSS, js=_JS)
 _bell = st.components.v2.component("tapewatch_bell", html='<span data-part="bell"></span>', js=_JS)
 
 
@@ -111,6 +130,27 @@ def candle_chart(
         on_dragged_change=_nothing,
         on_opened_change=_nothing,
     )
+
+
+def replay_chart(
+    market: str,
+    symbol: str,
+    from_s: float,
+    to_s: float,
+    *,
+    start_s: float,
+    end_s: float,
+    moment_s: float,
+    zone: str,
+    key: str,
+) -> None:
+    """Replay the tape from `from_s` to `to_s` (seconds UTC) from `/tape/replay`, with an event of `start_s` to `end_s` that was raised at
+    `moment_s` marked. It begins at that moment."""
+    data = {
+        "assets": ASSETS, "charts": fetch.CHARTS.file, "arrow": fetch.ARROW.file, "is_replay": True, "market": market, "symbol": symbol,
+        "from": from_s, "to": to_s, "start": start_s, "end": end_s, "moment": moment_s, "zone": zone,
+    }  # fmt: skip
+    _replay(key=key, data=data)
 
 
 def alert_bell(*, key: str, theme: str, is_muted: bool) -> Any:

@@ -7,6 +7,7 @@ import { listen, mountBell } from "./feed.mjs";
 import { look, price, save, width } from "./format.mjs";
 import { Hand } from "./hand.mjs";
 import { Loader, lacks } from "./loader.mjs";
+import { mountReplay } from "./replay.mjs";
 import { Series } from "./series.mjs";
 import { Spans } from "./spans.mjs";
 
@@ -332,6 +333,7 @@ class Chart {
 
 export async function mount(component) {
   if (component.data.is_bell) return mountBell(component);
+  if (component.data.is_replay) return mountReplay(component);
   const { assets, charts, arrow } = component.data;
   script(assets + arrow).catch(() => {});  // `read` reports it
   return new Chart(component, await import(assets + charts));

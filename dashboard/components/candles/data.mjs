@@ -54,19 +54,19 @@ export class Candles {
   }
 }
 
+// The columns of an Arrow reply by their names. The server sends one batch without nulls: a column is a view of the reply's bytes.
+export async function columns(reply) {
+  const table = globalThis.Arrow.tableFromIPC(new Uint8Array(await reply.arrayBuffer()));
+  const named = (names) => Object.fromEntries(names.map((name) => [name, table.getChild(name)?.toArray() ?? new Float64Array()]));
+  return { named, metadata: table.schema.metadata };
+}
+
 export async function read(assets, arrow, query, signal) {
   const [reply] = await Promise.all([got(`/tape/candles?${new URLSearchParams(query)}`, signal), script(assets + arrow)]);
-  const table = globalThis.Arrow.tableFromIPC(new Uint8Array(await reply.arrayBuffer()));
-  const metadata = table.schema.metadata;
-  // The server sends one batch without nulls: a column is a view of the reply's bytes.
-  const column = (name) => table.getChild(name).toArray();
-  return new Candles(
-    {
-      times: column("time"), open: column("open"), high: column("high"), low: column("low"), close: column("close"),
-      volume: column("volume"), vwap: column("vwap"), upper: column("upper"), lower: column("lower"),
-    },
-    Number(metadata.get("minutes")), Number(metadata.get("first")), Number(metadata.get("last")),
-  );
+  const { named, metadata } = await columns(reply);
+  const { time, ...rest } = named(["time", "open", "high", "low", "close", "volume", "vwap", "upper", "lower"]);
+  const [minutes, first, last] = ["minutes", "first", "last"].map((name) => Number(metadata.get(name)));
+  return new Candles({ times: time, ...rest }, minutes, first, last);
 }
 
 // What happened during candles; what was read once is not read again until `forget`.
