@@ -21,7 +21,7 @@ from tapewatch.trading.costs import Fees
 from tapewatch.trading.days import TradingDays
 from tapewatch.trading.engine import EngineSettings
 from tapewatch.trading.paper.broker import PaperBroker
-from tapewatch.trading.paper.feed import LiveBars, lake_actions
+from tapewatch.trading.paper.feed import LiveBars, lake_events
 from tapewatch.trading.paper.ledger import PaperError
 from tapewatch.trading.paper.live import follow_live
 from tapewatch.trading.paper.protections import Protections
@@ -69,7 +69,7 @@ def trader_of(settings: Settings, database: Database, markets: list[Market], *, 
     )
     lake = Lake(settings.lake_root)
     record = TradingDays(lake, rules.signals).record
-    return Trader(database, broker, markets, rules, record, actions=lake_actions(lake, markets), begins=begins)
+    return Trader(database, broker, markets, rules, record, events=lake_events(lake, markets), begins=begins)
 
 
 def run_trader(settings: Settings, markets: list[Market], stop: Stop) -> None:

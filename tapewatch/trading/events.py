@@ -53,15 +53,18 @@ def stored_events(
     return found if symbols is None else found.filter(pl.col("symbol").cast(pl.String).is_in(list(symbols)))
 
 
-def halts_of_days(lake: Lake, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str]) -> pl.DataFrame:
-    """`HALTS` of some symbols: those that were stored, and on days without a stored one those that the stream's bands tell."""
+def halts_of_days(
+    lake: Lake, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """`HALTS` of some symbols (None for all): those that were stored, and on days without a stored one those that the stream's bands tell."""
     stored = stored_events(lake, HALTS, market, first, last, symbols)
     days = [
         day for date in trading_days(market, first, last) if lake.exists(PRICE_BANDS, day := Partition(date, market))
     ]
     bands = (lake.read(PRICE_BANDS, day) for day in days if not lake.exists(HALTS, day))
-    told = (halts_of_bands(frame.filter(pl.col("symbol").cast(pl.String).is_in(list(symbols)))) for frame in bands)
-    return pl.concat([stored, *told])
+    told = pl.concat([HALTS.empty(), *map(halts_of_bands, bands)])
+    is_wanted = pl.lit(value=True) if symbols is None else pl.col("symbol").cast(pl.String).is_in(list(symbols))
+    return pl.concat([stored, told.filter(is_wanted)])
 
 
 def halts_of_bands(bands: pl.DataFrame) -> pl.DataFrame:

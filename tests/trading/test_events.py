@@ -11,6 +11,7 @@ from tapewatch.feeds.rest.messages import DividendRow, SplitRow
 from tapewatch.market.corporate_actions import ActionError
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.paper import PAPER_FILLS, PAPER_REFUSALS
 from tapewatch.market.tables.stream import PRICE_BANDS
 from tapewatch.market.tables.trading import CORPORATE_ACTIONS, HALTS
 from tapewatch.store.database.database import Database
@@ -18,7 +19,7 @@ from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import EngineSettings
 from tapewatch.trading.events import halts_of_bands, halts_of_days, store_events, stored_events
 from tapewatch.trading.paper.broker import PaperBroker
-from tapewatch.trading.paper.feed import LiveBars, lake_actions
+from tapewatch.trading.paper.feed import LiveBars, lake_events
 from tapewatch.trading.paper.ledger import send
 from tapewatch.trading.paper.protections import Protections
 from tests.support.trading import OPEN_NS, at, bars, order, orders
@@ -82,20 +83,26 @@ def test_halts_from_the_indicators_of_price_bands(tmp_path: Path) -> None:
     assert halts_of_days(lake, Market.STOCKS, FIRST, FIRST, ["AAPL"])["start_time"].to_list() == [at(5)]
 
 
-def test_a_paper_account_applies_a_split_over_night(tmp_path: Path) -> None:
+def test_a_paper_account_applies_a_halt_and_a_split_over_night(tmp_path: Path) -> None:
     lake, minute, day_s = Lake(tmp_path / "lake"), 60 * 10**9, 86_400
     given = actions_of([split("AAPL", "2024-06-04", 1, 4)], [])
     store_events(lake, CORPORATE_ACTIONS, Market.STOCKS, given, FIRST, LAST, ["AAPL"])
+    halt = pl.DataFrame({"symbol": ["AAPL"], "start_time": [at(90)], "end_time": [at(150)]})
+    store_events(lake, HALTS, Market.STOCKS, HALTS.conform(halt), FIRST, FIRST, ["AAPL"])
     flat = (40.0, 40.0, 40.0, 40.0, 1000.0)
     tape = [bars(flat, flat, flat), bars(*[(10.0, 10.0, 10.0, 10.0, 1000.0)] * 3, first=day_s // 60)]
     with Database(f"sqlite:///{tmp_path / 'live.db'}") as database:
         for date, frame in zip((FIRST, dt.date(2024, 6, 4)), tape, strict=True):
             live = frame.with_columns(clock=pl.lit("1m"), revision=pl.lit(0))
             database.upsert(LIVE_BARS, Partition(date, Market.STOCKS), LIVE_BARS.conform(live))
-        feed = LiveBars(database, [Market.STOCKS], actions=lake_actions(lake, [Market.STOCKS]))
+        feed = LiveBars(database, [Market.STOCKS], events=lake_events(lake, [Market.STOCKS]))
         broker = PaperBroker(database, "main", EngineSettings(), Protections.none())
-        send(database, "main", orders(order("a", 60, 1, 100)))
+        send(database, "main", orders(order("a", 0, 1, 100), order("early", 60, 1, 100), order("halted", 120, 1, 1)))
         for until in (OPEN_NS + 3 * minute, OPEN_NS + day_s * 10**9 + 3 * minute):
             broker.process(feed.tape(broker.cursor or OPEN_NS - minute, until), until)
+        refused = database.read(PAPER_REFUSALS)
+        assert sorted(refused.select("order_id", "reason").rows()) == [("a", "no_price"), ("halted", "halted")]
+        # The bar in which trading stood still fills nothing, the one after it does.
+        assert database.read(PAPER_FILLS)["time"].to_list() == [at(180)]
         assert broker.simulation.quantity("AAPL") == 400
         assert broker.simulation.equity_cents == 10_000_000

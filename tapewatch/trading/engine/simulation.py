@@ -14,8 +14,8 @@ from tapewatch.market.tables.trading import ORDERS, TIMES_IN_FORCE
 from tapewatch.trading.engine import records
 from tapewatch.trading.engine.calendar import calendar_of, session_ends, sessions_at
 from tapewatch.trading.engine.kernel import advance, cancel
-from tapewatch.trading.engine.records import DAY, NEVER, NONE, REFUSED, WAITING, Calendar, Events, Output
-from tapewatch.trading.engine.refusals import Reason, faults
+from tapewatch.trading.engine.records import DAY, NEVER, NO_PRICE, NONE, REFUSED, WAITING, Calendar, Events, Output
+from tapewatch.trading.engine.refusals import Reason, faults, kernel_refusal
 from tapewatch.trading.engine.settings import EngineSettings
 from tapewatch.trading.engine.tape import Tape
 
@@ -144,17 +144,15 @@ class Simulation:
         return self.symbols[symbol]
 
     def refuse_late(self) -> None:
-        """Refuse the orders that were decided after the last event: the tape has no market for them."""
+        """Refuse the orders that were decided after the last event, or for a symbol that the tape has no price of."""
         times = flat(self.submitted["time"])
         late = self.queue[times[self.queue] > self.clock] if self.queue.size else self.queue
-        for number in late:
-            self._refuse(
-                self.orders,
-                self.submitted["order_id"][int(number)],
-                0,
-                Reason.FUTURE,
-                "it was decided after the tape's end",
-            )
+        for number in late.tolist():
+            symbol = self.submitted["symbol"][number]
+            reason, text = Reason.FUTURE, "it was decided after the tape's end"
+            if not self.slots["mark"][self.orders["symbol"][number]] > 0:
+                reason, text = kernel_refusal(NO_PRICE, str(symbol), 0, 0)
+            self._refuse(self.orders, self.submitted["order_id"][number], 0, reason, text)
         self.queue = self.queue[~np.isin(self.queue, late)]
 
     def _run(self, events: Events, until: int) -> None:

@@ -13,11 +13,11 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session, day_of
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
-from tapewatch.market.tables.trading import CORPORATE_ACTIONS
+from tapewatch.market.tables.trading import CORPORATE_ACTIONS, HALTS
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import Tape
-from tapewatch.trading.events import stored_events
+from tapewatch.trading.events import halts_of_days, stored_events
 
 _MINUTE = "1m"
 _US = 1_000
@@ -27,19 +27,18 @@ _AGAIN_NS = 5 * NS_PER_MINUTE
 #: Rules about the data or about silence: no bet follows them.
 NOT_TRADED = frozenset({"data_quality", "feed_outage", "stale_symbol", "daily_price"})
 
-#: `CORPORATE_ACTIONS` of a stretch of time (ns UTC).
-Actions = Callable[[int, int], pl.DataFrame]
+#: `CORPORATE_ACTIONS` and `HALTS` of a stretch of time (ns UTC).
+Events = Callable[[int, int], tuple[pl.DataFrame, pl.DataFrame]]
 
 
-def lake_actions(lake: Lake, markets: Sequence[Market]) -> Actions:
-    """The corporate actions that the lake has of some markets."""
+def lake_events(lake: Lake, markets: Sequence[Market]) -> Events:
+    """The corporate actions and halts that the lake has of some markets."""
 
-    def found(since: int, until: int) -> pl.DataFrame:
-        parts = (
-            stored_events(lake, CORPORATE_ACTIONS, market, day_of(market, since), day_of(market, until))
-            for market in markets
-        )
-        return pl.concat([CORPORATE_ACTIONS.empty(), *parts])
+    def found(since: int, until: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        days = {market: (day_of(market, since), day_of(market, until)) for market in markets}
+        actions = (stored_events(lake, CORPORATE_ACTIONS, market, *of) for market, of in days.items())
+        halts = (halts_of_days(lake, market, *of) for market, of in days.items())
+        return pl.concat([CORPORATE_ACTIONS.empty(), *actions]), pl.concat([HALTS.empty(), *halts])
 
     return found
 
@@ -55,7 +54,7 @@ class LiveBars:
         database: what the collectors write to.
         markets: the markets to read.
         symbols: some of their symbols; None for all.
-        actions: `CORPORATE_ACTIONS` of a stretch of time (ns UTC); by default there are none.
+        events: corporate actions and halts; by default there are none.
     """
 
     def __init__(
@@ -63,21 +62,21 @@ class LiveBars:
         database: Database,
         markets: Sequence[Market],
         symbols: Sequence[str] | None = None,
-        actions: Actions | None = None,
+        events: Events | None = None,
     ) -> None:
         self._database, self._markets, self._symbols = database, list(markets), symbols
-        self._actions = actions
+        self._events = events
 
     def tape(self, since: int, until: int) -> Tape:
-        """Bars that became known after `since` and up to `until` (ns UTC), with the corporate actions between.
+        """Bars that became known after `since` and up to `until` (ns UTC), with the corporate actions and halts between.
 
         Raises:
             DatabaseError: the database cannot be read.
         """
         bars = self._read(since - NS_PER_MINUTE, until)
         # A bar that was revised later is known later: what was read of it before counts.
-        actions = self._actions(since, until) if self._actions is not None else None
-        return Tape.of_bars(bars, actions=actions).part(since, until)
+        actions, halts = self._events(since, until) if self._events is not None else (None, None)
+        return Tape.of_bars(bars, actions=actions, halts=halts).part(since, until)
 
     def bars(self, symbols: Sequence[str], since: int, until: int) -> pl.DataFrame:
         """`LIVE_BARS` of some symbols that start from `since` on and were known at `until` (ns UTC), by symbol and time."""

@@ -25,7 +25,7 @@ from tapewatch.trading.bets.orders import bets_of, closings, names, openings
 from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.engine import Tape
 from tapewatch.trading.paper.broker import PaperBroker
-from tapewatch.trading.paper.feed import Actions, LiveAlerts, LiveBars, LiveFeatures
+from tapewatch.trading.paper.feed import Events, LiveAlerts, LiveBars, LiveFeatures
 from tapewatch.trading.paper.ledger import PaperError, put, risk_row, rows, write
 from tapewatch.trading.paper.protections import RiskState, is_active
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
@@ -64,7 +64,7 @@ class Trader:
         markets: to follow.
         rules: how to bet, the same each time.
         record: OUTCOMES known before a day; called once a day and market. By default there are none.
-        actions: corporate actions of the tape; by default there are none.
+        events: corporate actions and halts of the tape; by default there are none.
         begins: a new trader follows the tape from here (ns UTC); by default from ten minutes before `follow` is first called.
 
     Raises:
@@ -80,14 +80,14 @@ class Trader:
         rules: TraderRules | None = None,
         record: Record | None = None,
         *,
-        actions: Actions | None = None,
+        events: Events | None = None,
         begins: int | None = None,
     ) -> None:
         self._database, self._broker, self._markets = database, broker, tuple(markets)
         self.rules = rules or TraderRules()
         self._record = record or (lambda _: OUTCOMES.empty())
         self._history: dict[Market, tuple[Partition, pl.DataFrame, MetaModel | None]] = {}
-        self._bars, self._alerts = LiveBars(database, markets, actions=actions), LiveAlerts(database)
+        self._bars, self._alerts = LiveBars(database, markets, events=events), LiveAlerts(database)
         self._features = LiveFeatures(database, markets)
         self._committed = self._opened()
         self._cursor = self._committed or (begins or 0) // NS_PER_MINUTE * NS_PER_MINUTE

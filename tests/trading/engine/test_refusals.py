@@ -92,6 +92,11 @@ def test_an_order_from_the_future_of_a_running_account_is_refused() -> None:
     assert [row[4] for row in simulation.refused] == ["future"]
 
 
+def test_an_order_after_the_tapes_end_says_whether_its_symbol_ever_had_a_price() -> None:
+    late = run(orders(order("a", 3_600, 1, 10), order("b", 3_600, 1, 10, symbol="MSFT")), TAPE).refusals
+    assert sorted(late.select("order_id", "reason").rows()) == [("a", "future"), ("b", "no_price")]
+
+
 def test_a_part_of_the_tape_from_the_past_is_refused() -> None:
     simulation = Simulation(EngineSettings())
     simulation.advance(Tape.of(TAPE))

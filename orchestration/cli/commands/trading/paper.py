@@ -94,7 +94,7 @@ def start(
     from tapewatch.store.lake.lake import Lake  # noqa: PLC0415
     from tapewatch.streaming.stop import Stop  # noqa: PLC0415
     from tapewatch.trading.paper.broker import PaperBroker  # noqa: PLC0415
-    from tapewatch.trading.paper.feed import LiveBars, lake_actions  # noqa: PLC0415
+    from tapewatch.trading.paper.feed import LiveBars, lake_events  # noqa: PLC0415
     from tapewatch.trading.paper.live import trade_live  # noqa: PLC0415
     from tapewatch.trading.paper.parts import Slicer  # noqa: PLC0415
     from tapewatch.trading.paper.protections import Protections  # noqa: PLC0415
@@ -113,7 +113,7 @@ def start(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Database(Settings().database) as database:
-        feed = LiveBars(database, markets, actions=lake_actions(Lake(Settings().lake_root), markets))
+        feed = LiveBars(database, markets, events=lake_events(Lake(Settings().lake_root), markets))
         slicer = None if rules is None else Slicer(rules, feed.bars, settings)
         broker = PaperBroker(database, account, settings, limits, returns=feed.returns, slicer=slicer)
         word = "opened" if broker.is_new else "continued"
