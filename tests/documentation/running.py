@@ -54,14 +54,13 @@ NOT_RUN: Mapping[str, str] = {
     "psql": "needs the reader's server",
     "git clone": "needs the network",
     "python -m benchmarks": "takes many minutes, and data that the reader fetches",
-    "python versions.py": "a file that the page shows: tests/documentation/test_commands.py checks what it imports",
-    "python champion.py": "a file that the page shows: tests/documentation/test_commands.py checks what it imports",
-    "bentoml": "a program of BentoML's own on what tests/serving/test_bento.py builds",
-    "mlflow": "a program of MLflow's own on the registry that the demo fills",
+    "bentoml serve": "BentoML's own server on the Bento that `tapewatch up` serves in tests/integration/test_platform.py",
     ".venv/bin/pre-commit": "changes the checkout",
     "tapewatch security check --audit": "asks PyPI for known vulnerabilities; without --audit it runs here",
     "tapewatch lake migrate": "the demo's lake has the layout of today",
 }
+#: Programs that are not ours: tests/documentation/programs.py.
+PROGRAMS = ("bentoml", "mlflow", "python")
 #: The shell's own, without which the others are run.
 SHELL = ("export", "cd", "chmod", "cp", "mkdir", "source", "echo", "head", "tail", "awk", "jq", "rand", ".env")
 #: Files that the pages' commands read.
@@ -113,7 +112,7 @@ def way_of(command: Command, ways: Mapping[str, object]) -> str | None:
 
 
 def is_run_here(command: Command) -> bool:
-    return command.words[0] in ("tapewatch", "curl") and way_of(command, {**ELSEWHERE, **NOT_RUN}) is None
+    return command.words[0] in ("tapewatch", "curl", *PROGRAMS) and way_of(command, {**ELSEWHERE, **NOT_RUN}) is None
 
 
 class Reader:

@@ -20,7 +20,8 @@ import pytest
 from playwright.sync_api import expect
 
 from serving.store import StoredBento
-from tests.documentation.running import FILES, Reader, commands, fetch, is_run_here
+from tests.documentation import programs
+from tests.documentation.running import FILES, PROGRAMS, Reader, commands, fetch, is_run_here
 from tests.support.browser import browser_page
 from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_ports
@@ -121,6 +122,11 @@ def test_commands_of_the_docs_end_as_their_pages_say(
             reader.run(command)
             ran += 1
     assert ran > 60
+    programs.write_files(tmp_path)
+    others = [command for command in commands() if is_run_here(command) and command.words[0] in PROGRAMS]
+    said = {command.words[:2]: programs.run(command, tmp_path / "home", tmp_path) for command in others}
+    assert "isolation_forest 1 average_precision 0." in said["python", "versions.py"]
+    assert len(said) >= 6
 
 
 @pytest.fixture(scope="module")
