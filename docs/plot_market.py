@@ -1,8 +1,10 @@
-"""Plots bars of other clocks, features across symbols and regimes of a recorded day for the methodology pages.
+"""Plots bars of other clocks, features across symbols and regimes of a recorded day for the methodology pages, and futures of the
+built-in market.
 
 TAPEWATCH_MARKET_DATA=/path/to/flat/files .venv/bin/python -m docs.plot_market
 """
 
+import datetime as dt
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +18,27 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 
+from tapewatch.bars.continuous import continuous_bars, holdings
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
-from tapewatch.bars.time_bars import minute_bars, time_bars
+from tapewatch.bars.time_bars import minute_bars, reconcile, time_bars
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import STATES, RegimeModel
 from tapewatch.features.regimes.rows import regimes
-from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session, trading_days
+from tapewatch.market.tables.derived import CONTINUOUS_BARS
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 
 IMAGES = Path(__file__).parent / "images"
 _COLOURS = ("#2f7f86", "#b5423c", "#c98a2b", "#5b6c9d")
 _ZONE = "America/New_York"
 _DAY = 1
+#: The built-in market of the plot of futures, and its days.
+_SEED, _FUTURES_DAYS = 4, (dt.date(2024, 3, 4), dt.date(2024, 3, 11))
 Panels = list[Axes]
 
 
@@ -53,6 +61,35 @@ def main() -> None:
     _save("regimes", f"SPY, {when}, New York time, fitted on the day before", lambda a: _regimes(a, _of(states, "SPY")))
     _save("bins", f"IBM, {when}, New York time", lambda a: _bins(a, _of(bins_5s(trades[_DAY], quotes, session), "IBM")))
     _save("clocks", "SPY, three days of regular hours", lambda a: _clocks(a, trades, sessions), shares_time=False)
+    _save("continuous", "ES of the built-in market, two contracts", lambda a: _continuous(a, _futures()), times="%m-%d")
+
+
+def _futures() -> pl.DataFrame:
+    """Continuous bars of six days: of ESZ9 of the built-in market, and of a next contract made of it, 0.9 % dearer, to which the volume moves."""
+    market, days = Synthetic(_SEED), trading_days(Market.FUTURES, *_FUTURES_DAYS)
+    found, before = [CONTINUOUS_BARS.empty()], BARS.empty()
+    for at, date in enumerate(days):
+        near = reconcile(
+            minute_bars(market.day("ESZ9", date).trades, Partition(date, Market.FUTURES).session),
+            DELIVERED_BARS.empty(),
+        )
+        share, prices = at / (len(days) - 1), ("open", "high", "low", "close", "vwap")
+        far = near.with_columns(pl.col(prices) * 1.009, pl.col("volume") * share, symbol=pl.lit("ESH0"))
+        near = near.with_columns(pl.col("volume") * (1 - share))
+        today = pl.concat([BARS.conform(far), BARS.conform(near)])
+        if before.height:
+            found.append(continuous_bars(today, holdings(before, pl.concat(found), date.year)))
+        before = today
+    return pl.concat(found).rename({"time": "event_time"}).sort("event_time")
+
+
+def _continuous(panels: Panels, rows: pl.DataFrame) -> None:
+    joined = rows.with_columns(ratio=pl.col("close") * pl.col("factor"), difference=pl.col("close") + pl.col("offset"))
+    _line(panels[0], joined, "close", "contract that is held", 1)
+    _line(panels[0], joined, "ratio", "times factor", 0)
+    _line(panels[0], joined, "difference", "plus offset", 2)
+    panels[0].set_ylabel("points")
+    _line(panels[1], joined, "value", "value of 1 invested at the first open", 3)
 
 
 def _bars(trades: pl.DataFrame, session: Session) -> pl.DataFrame:
@@ -63,7 +100,9 @@ def _of(rows: pl.DataFrame, symbol: str) -> pl.DataFrame:
     return rows.filter(pl.col("symbol").cast(pl.String) == symbol)
 
 
-def _save(name: str, title: str, draw: Callable[[Panels], None], *, shares_time: bool = True) -> None:
+def _save(
+    name: str, title: str, draw: Callable[[Panels], None], *, shares_time: bool = True, times: str = "%H:%M"
+) -> None:
     figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(2, 1, sharex=True) if shares_time else figure.subplots(1, 2))
@@ -72,7 +111,7 @@ def _save(name: str, title: str, draw: Callable[[Panels], None], *, shares_time:
         panel.grid(alpha=0.3)
         panel.legend(loc="upper left", fontsize=8, ncols=3)
         if shares_time:
-            panel.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=_ZONE))
+            panel.xaxis.set_major_formatter(DateFormatter(times, tz=_ZONE))
     figure.suptitle(title, fontsize=10)
     figure.savefig(IMAGES / f"{name}.png", dpi=90)
 

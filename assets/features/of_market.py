@@ -17,13 +17,13 @@ from tapewatch.features.cross_asset.correlations import correlations as correlat
 from tapewatch.features.cross_asset.rows import cross_asset as cross_asset_rows
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes as regime_rows
-from tapewatch.features.seasonality.measures import COLUMNS
+from tapewatch.features.seasonality.measures import COLUMNS, with_more
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality as seasonality_rows
 from tapewatch.lookahead.catalogue import MINUTES, MINUTES_OF_BARS, regimes_with, seasonality_with
 from tapewatch.lookahead.computation import Computation
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, REGIMES, SEASONALITY
+from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.store.lake.regimes import DAYS, closes, regime_model
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
@@ -94,23 +94,32 @@ def regimes(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
 @dg.asset(
     **about_days(SEASONALITY, "numpy", checks=_CHECKS, is_day_by_day=True),
-    ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
+    ins={
+        "microstructure": dg.AssetIn(["features", "microstructure"]),
+        "microstructure_more": dg.AssetIn(["features", "microstructure_more"]),
+    },
     config_schema=plain(SeasonalityConfig),
 )
-def seasonality(context: dg.AssetExecutionContext, microstructure: LakeTable) -> Checked:
+def seasonality(
+    context: dg.AssetExecutionContext, microstructure: LakeTable, microstructure_more: LakeTable
+) -> Checked:
     """Minutes against the symbol's profile over the day and its level of the last hour; the first day has no profile."""
     config = config_of(context, SeasonalityConfig)
+
+    def minutes_of(partition: Partition) -> pl.LazyFrame:
+        rows = microstructure.scan(partition).select(*_KEYS, *COLUMNS)
+        has_more = microstructure.lake.exists(MICROSTRUCTURE_MORE, partition)
+        return with_more(rows, microstructure_more.scan(partition)) if has_more else rows
 
     @cache
     def model(partition: Partition) -> SeasonalModel | None:
         days = _days_before(microstructure, partition, config.days)
-        return SeasonalModel.fit([microstructure.scan(day).select(COLUMNS) for day in days])
+        return SeasonalModel.fit([minutes_of(day) for day in days])
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
         if model(partition) is None:
             warn(context, f"{partition}: no earlier day has features: its minutes have no usual size")
-        rows = microstructure.scan(partition).select(*_KEYS, *COLUMNS).collect()
-        yield seasonality_rows(rows, model(partition))
+        yield seasonality_rows(minutes_of(partition).collect(), model(partition))
 
     def computation(partition: Partition) -> Computation:
         minutes = MINUTES if has_ticks(microstructure.lake, partition) else MINUTES_OF_BARS

@@ -1,7 +1,7 @@
 """Frames of a recorded day through everything that a collector computes, by part, beside the official client's parsing alone.
 
 Run: python -m benchmarks.live.live_everything [--rounds N]. Needs the recorded days. In order: decoding, rules, scan (fitted on two days), bars
-of seconds and minutes, microstructure rows, `market_microstructure`, `cross_asset` and `regimes`. No socket, disk or database. The least
+of seconds and minutes, of ticks and dollars, microstructure rows, `market_microstructure`, `cross_asset` and `regimes`. No socket, disk or database. The least
 processor time of the rounds counts, since other processes wait for the same cores; a rate is of one core.
 """
 
@@ -15,6 +15,7 @@ from benchmarks.measuring import MARKET_DATA
 from benchmarks.tape.catalogue import bars_of
 from benchmarks.tape.stream_decode import EVENTS, frames_of, parsed_by_client, ticks_from_open
 from models.scan.detector import Day, ScanDetector
+from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import RegimeModel
@@ -51,7 +52,7 @@ def passed(
     decoder, watch = FrameDecoder(Market.STOCKS), Watch(Market.STOCKS, DetectionConfig.load())
     live, tape, of_market = (
         LiveScan(scan, Market.STOCKS),
-        LiveTape(session),
+        LiveTape(session, information=LiveInformationBars(session)),
         LiveMarketFeatures(session, lambda: states),
     )
     taken: dict[str, float] = defaultdict(float)

@@ -7,9 +7,13 @@ against a plain loop in Python.
 
 import datetime as dt
 import time
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from arch.unitroot import VarianceRatio
+from scipy.stats import jarque_bera, kurtosis
+from statsmodels.stats.diagnostic import acorr_ljungbox
 
 from benchmarks.measuring import MARKET_DATA
 from tapewatch.bars.information.build import InformationBars
@@ -20,6 +24,8 @@ from tests.support.recorded import TICK_DAYS, recorded_trades
 
 _BARS_A_DAY = 78
 _LOOP_TRADES = 200_000
+#: Lags of the Ljung-Box statistic, and bars of the variance ratio.
+_LAGS, _WIDTH = 10, 4
 
 
 def regular_trades(date: dt.date, symbol: str) -> tuple[Session, pl.DataFrame]:
@@ -38,13 +44,39 @@ def returns_of(closes: list[pl.Series]) -> np.ndarray:
     return np.concatenate([day / day.std() for day in days if day.size > 1])
 
 
-def facts(closes: list[pl.Series]) -> tuple[float, float, float, float]:
-    """Bars a day, excess kurtosis, autocorrelation at lag 1, and spread of the number of bars over the days."""
+class Facts(NamedTuple):
+    """Of the standardised returns of a clock's bars: a statistic over its spread under chance, or its p-value, tells how unlikely it is."""
+
+    bars_a_day: float
+    excess_kurtosis: float
+    jarque_bera: float
+    jarque_bera_p: float
+    correlation: float
+    ljung_box: float
+    ljung_box_p: float
+    variance_ratio: float
+    variance_ratio_z: float
+    spread_of_number: float
+
+
+def facts(closes: list[pl.Series]) -> Facts:
+    """Normality by Jarque and Bera, serial correlation by Ljung and Box over 10 lags, and the ratio of the variance of 4 bars to 4 of one
+    (Lo and MacKinlay, robust to changing variance)."""
     returns, counts = returns_of(closes), np.array([close.len() for close in closes])
-    centred = returns - returns.mean()
-    kurtosis = float((centred**4).mean() / (centred**2).mean() ** 2 - 3)
-    correlation = float(np.corrcoef(returns[:-1], returns[1:])[0, 1])
-    return float(counts.mean()), kurtosis, correlation, float(counts.std() / counts.mean())
+    normality, ljung_box = jarque_bera(returns), acorr_ljungbox(returns, lags=[_LAGS]).iloc[0]
+    ratio = VarianceRatio(np.cumsum(returns), lags=_WIDTH, trend="c", robust=True)
+    return Facts(
+        float(counts.mean()),
+        float(kurtosis(returns)),
+        float(normality.statistic),
+        float(normality.pvalue),
+        float(np.corrcoef(returns[:-1], returns[1:])[0, 1]),
+        float(ljung_box["lb_stat"]),
+        float(ljung_box["lb_pvalue"]),
+        float(ratio.vr),
+        float(ratio.stat),
+        float(counts.std() / counts.mean()),
+    )
 
 
 def table(symbol: str) -> None:
@@ -56,10 +88,20 @@ def table(symbol: str) -> None:
         builder = InformationBars(clock, Thresholds(trades=trades))
         rows[str(clock)] = [builder.add(frame, session)["close"] for session, frame in days]
     print(f"\n{symbol}, {trades:,} trades a bar")
-    print(f"{'clock':18}{'bars a day':>11}{'excess kurtosis':>17}{'correlation':>13}{'spread of number':>18}")
+    print(
+        "| clock | bars a day | excess kurtosis | Jarque-Bera (p) | correlation | Ljung-Box (p) | variance ratio (z) | spread |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name, closes in rows.items():
-        bars, kurtosis, correlation, spread = facts(closes)
-        print(f"{name:18}{bars:11.0f}{kurtosis:17.1f}{correlation:13.2f}{spread:18.2f}")
+        found = facts(closes)
+        tests = [
+            f"{found.jarque_bera:.1f} ({found.jarque_bera_p:.3f})",
+            f"{found.correlation:.2f}",
+            f"{found.ljung_box:.1f} ({found.ljung_box_p:.3f})",
+            f"{found.variance_ratio:.2f} ({found.variance_ratio_z:.1f})",
+            f"{found.spread_of_number:.2f}",
+        ]
+        print(f"| {name} | {found.bars_a_day:.0f} | {found.excess_kurtosis:.1f} | {' | '.join(tests)} |")
 
 
 def speed() -> None:

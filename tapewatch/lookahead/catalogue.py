@@ -27,6 +27,7 @@ from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import LOOK_BACK, microstructure
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.measures import with_more
 from tapewatch.features.seasonality.model import LOOK_BACK as SEASONAL_LOOK_BACK
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality
@@ -225,9 +226,15 @@ def seasonality_with(model: SeasonalModel | None, minutes: Computation = MINUTES
     return computed(
         SEASONALITY,
         minutes.inputs,
-        lambda tape: seasonality(minutes.rows(tape), model),
+        lambda tape: seasonality(seasonal_minutes(tape, minutes), model),
         warm_up_ns=(SEASONAL_LOOK_BACK + 2) * NS_PER_MINUTE,
     )
+
+
+def seasonal_minutes(tape: Tape, minutes: Computation = MINUTES) -> pl.DataFrame:
+    """The rows that seasonality is made of; of bars there are no further measures."""
+    rows = minutes.rows(tape)
+    return with_more(rows.lazy(), MORE.rows(tape).lazy()).collect() if minutes is MINUTES else rows
 
 
 def scan_statistics(detector: ScanDetector) -> Computation:

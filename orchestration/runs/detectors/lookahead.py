@@ -21,6 +21,7 @@ from tapewatch.lookahead.catalogue import (
     information_bars,
     scan_incidents,
     scan_statistics,
+    seasonal_minutes,
     seasonality_with,
 )
 from tapewatch.lookahead.checks import Verdict, judge
@@ -83,7 +84,7 @@ def judged(
 def _computations(tapes: Sequence[Tape]) -> Iterator[Computation]:
     """All that the platform computes; the scan too if there are days before to fit it on."""
     yield from (*CATALOGUE, information_bars(), MINUTES_JOINED, SIGNALS_WITHOUT_ALERTS)
-    yield seasonality_with(SeasonalModel.fit([MINUTES.rows(_for(MINUTES, tape)).lazy() for tape in tapes[:-1]]))
+    yield seasonality_with(SeasonalModel.fit([seasonal_minutes(_for(MINUTES, tape)).lazy() for tape in tapes[:-1]]))
     if len(tapes) > _BEFORE:
         try:
             fitted = ScanDetector.fit(

@@ -69,7 +69,7 @@ class LiveInformationBars:
         #: Rises whenever bars of earlier trades change, or trades join.
         self.version = 0
         self._thresholds = thresholds or Thresholds()
-        self._saved = (INFORMATION_STATES.empty() if states is None else states).with_columns(_TEXTS)
+        self._hold(INFORMATION_STATES.empty() if states is None else states)
         self._names: list[str] = []
         self._series = pl.Series([], dtype=SYMBOL)
         self._clocks = [_Clock(clock, fresh_states(0), fresh_states(0)) for clock in clocks]
@@ -150,12 +150,18 @@ class LiveInformationBars:
             self._before = None
             del self._minutes[start]
 
+    def _hold(self, saved: pl.DataFrame) -> None:
+        """Keep the open bars at the day's start, and by clock the place of each symbol among them."""
+        self._saved = saved.with_columns(_TEXTS)
+        self._held: dict[str, tuple[dict[str, int], Array]] = {}
+        for (clock,), own in self._saved.group_by("clock"):
+            self._held[str(clock)] = {name: at for at, name in enumerate(own["symbol"])}, states_of(own)
+
     def _starts(self, clock: Clock, names: Sequence[str]) -> Array:
-        own = self._saved.filter(pl.col("clock") == str(clock))
-        place = {symbol: at for at, symbol in enumerate(own["symbol"])}
+        place, held = self._held.get(str(clock), ({}, fresh_states(0)))
         known = [at for at, name in enumerate(names) if name in place]
         starts = fresh_states(len(names))
-        starts[known] = states_of(own)[[place[names[at]] for at in known]]
+        starts[known] = held[[place[names[at]] for at in known]]
         return starts
 
     def _begin_minute(self, start: int, trades: FlatTrades) -> _Minute:
@@ -198,7 +204,8 @@ class LiveInformationBars:
         """Begin again the symbols whose open bars at the day's start have changed with the day before."""
         if self._before is None or self._before.version == self._followed:
             return
-        self._followed, self._saved = self._before.version, self._before.states().with_columns(_TEXTS)
+        self._followed = self._before.version
+        self._hold(self._before.states())
         starts = [self._starts(each.clock, self._names) for each in self._clocks]
         again = np.zeros(len(self._names), dtype=np.bool_)
         for each, now in zip(self._clocks, starts, strict=True):

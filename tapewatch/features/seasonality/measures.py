@@ -9,34 +9,46 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.robust import Floats
+from tapewatch.market.tables.features import MICROSTRUCTURE_MORE, SEASONAL, is_signed
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A feature of `MICROSTRUCTURE` rows; a signed one is measured by its size, and its deviation has its sign."""
+    """A feature of a minute; a signed one is measured by its size, and its deviation has its sign."""
 
     name: str
     value: pl.Expr
     is_signed: bool = False
 
 
-MEASURES: Final = (
-    Measure("volume", pl.col("volume")),
-    Measure("trade_count", pl.col("trade_count")),
-    Measure("quote_count", pl.col("quote_count")),
-    Measure("quoted_spread_bps", pl.col("quoted_spread_bps")),
-    Measure("realised_volatility_bps", pl.col("realised_volatility_bps")),
-    Measure("range_bps", pl.col("range_bps")),
-    Measure("return_bps", pl.col("return_bps"), is_signed=True),
-    Measure("net_volume", pl.col("buy_volume") - pl.col("sell_volume"), is_signed=True),
-)
-#: The columns that the measures need of a day's rows.
+def _measure(name: str) -> Measure:
+    value = pl.col("buy_volume") - pl.col("sell_volume") if name == "net_volume" else pl.col(name)
+    return Measure(name, value, is_signed(name))
+
+
+MEASURES: Final = tuple(_measure(name) for name in SEASONAL)
+_NAMES: Final = tuple(dict.fromkeys(name for each in MEASURES for name in each.value.meta.root_names()))
+#: The columns that the measures need of a day's `MICROSTRUCTURE` and `MICROSTRUCTURE_MORE` rows.
 COLUMNS: Final = (
     "symbol",
     "is_regular",
     "session_minute",
-    *dict.fromkeys(name for each in MEASURES for name in each.value.meta.root_names()),
+    *(name for name in _NAMES if name in MICROSTRUCTURE.by_name),
 )
+MORE: Final = tuple(name for name in _NAMES if name in MICROSTRUCTURE_MORE.by_name)
+
+
+def with_more(rows: pl.LazyFrame, more: pl.LazyFrame) -> pl.LazyFrame:
+    """`MICROSTRUCTURE` rows with the measures of the `MICROSTRUCTURE_MORE` rows of the same minutes; null where there is none."""
+    key = ("symbol", "event_time")
+    return rows.join(more.select(*key, *MORE), on=key, how="left", maintain_order="left")
+
+
+def complete(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with nulls for the measures of `MICROSTRUCTURE_MORE`, where they have none of them."""
+    there = rows.collect_schema().names()
+    return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in MORE if name not in there)
 
 
 def panel_of(rows: pl.LazyFrame, measure: Measure, symbols: Sequence[str]) -> Floats:

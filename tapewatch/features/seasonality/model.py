@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.features.robust import SCALE_QUANTILES, Floats, quantile, scale_of, shrunk
-from tapewatch.features.seasonality.measures import MEASURES, Measure, panel_of
+from tapewatch.features.seasonality.measures import MEASURES, Measure, complete, panel_of
 
 #: Minutes of a step of the profile; of the window of the level; and between the window's end and the minute that is judged, so
 #: that an event does not raise what it is held against.
@@ -53,10 +53,11 @@ class SeasonalModel:
 
     @classmethod
     def fit(cls, days: Sequence[pl.LazyFrame]) -> Self | None:
-        """Fit on `MICROSTRUCTURE` rows of earlier days, a frame each; None without any regular row.
+        """Fit on `MICROSTRUCTURE` rows of earlier days, a frame each, `with_more` or without; None without any regular row.
 
         Memory holds one measure of the days at a time.
         """
+        days = [complete(day) for day in days]
         of_days = [day.filter("is_regular").select(pl.col("symbol").cast(pl.String)).unique() for day in days]
         symbols = pl.concat([pl.LazyFrame(schema={"symbol": pl.String}), *of_days]).unique().collect()["symbol"]
         names = tuple(sorted(symbols))

@@ -5,7 +5,7 @@ import polars as pl
 
 from tapewatch.features.families.rows import known
 from tapewatch.features.robust import Floats
-from tapewatch.features.seasonality.measures import MEASURES, places
+from tapewatch.features.seasonality.measures import MEASURES, complete, places
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.market.arrays import flat
 from tapewatch.market.tables.features import SEASONALITY
@@ -18,10 +18,10 @@ def seasonality(rows: pl.DataFrame, model: SeasonalModel | None) -> pl.DataFrame
 
     Args:
         rows: a day's `MICROSTRUCTURE` rows, sorted by symbol and time; the columns of the key, `known_time` and
-            `measures.COLUMNS`.
+            `measures.COLUMNS`, and those of `measures.MORE` unless they are to be null.
         model: fitted on earlier days.
     """
-    regular = rows.filter("is_regular")
+    regular = complete(rows.lazy()).filter("is_regular").collect()
     symbol = places(regular["symbol"], model.symbols if model else ())
     minute = regular["session_minute"].to_numpy().astype(np.int64)
     is_known = symbol >= 0
@@ -36,7 +36,8 @@ def seasonality(rows: pl.DataFrame, model: SeasonalModel | None) -> pl.DataFrame
             usual, deviation = (
                 np.where(symbol >= 0, found[minute, symbol], np.nan) for found in model.judged(measure, whole)
             )
-        columns |= {f"usual_{measure.name}": usual, f"{measure.name}_deviation": deviation}
+        found = {f"usual_{measure.name}": usual, f"{measure.name}_deviation": deviation}
+        columns |= {name: column for name, column in found.items() if name in SEASONALITY.by_name}
     days = _days(model)[symbol] if model else np.zeros(regular.height, np.int64)
     keys = regular.select("symbol", "event_time", "known_time").with_columns(days=pl.Series(days, dtype=pl.Int64))
     return SEASONALITY.conform(keys.with_columns(**known(columns)))

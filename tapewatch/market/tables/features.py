@@ -5,6 +5,7 @@ from tapewatch.market.tables.tape import (
     EVENT_TIME,
     F64,
     KNOWN_TIME,
+    MICROSTRUCTURE,
     SYMBOL,
     SYMBOL_COLUMN,
     TIME,
@@ -201,12 +202,28 @@ MARKET_MICROSTRUCTURE = Table(
     ),
 )  # fmt: skip
 
-#: The measures that `SEASONALITY` holds against what is usual, with their units.
-_SEASONAL = {
+#: The measures of a minute of which `SEASONALITY` has the usual size too, with their units.
+_USUAL = {
     "volume": "base units", "trade_count": "", "quote_count": "", "quoted_spread_bps": "bps", "realised_volatility_bps": "bps",
     "range_bps": "bps", "return_bps": "bps", "net_volume": "base units",
 }  # fmt: skip
-_SIGNED = ("return_bps", "net_volume")
+#: All measures: the features of these tables whose values reach back by no more than a quarter of an hour, and the net volume.
+SEASONAL: tuple[str, ...] = (
+    *_USUAL,
+    "buy_volume", "sell_volume", "buy_count", "sell_count", "order_flow_imbalance", "flow_score_3m", "flow_score_5m", "trade_age_s",
+    "effective_spread_bps", "realised_spread_bps", "depth_imbalance", "best_level_ofi", "quote_age_s", "tape_age_s",
+    "signed_count", "aggressor_ratio", *(f"imbalance_{width}m" for width in IMBALANCE_MINUTES if width <= 15),
+    *(f"ofi_depth_{width}m" for width in OFI_MINUTES), "trade_size_median", "trade_size_p90", "largest_trade_share",
+    "quoted_spread_5m_bps", "effective_spread_5m_bps", "realised_spread_5m_bps", "price_impact_bps", "price_impact_5m_bps",
+    "spread_volatility_bps", "depth", "micro_price_bps", "quote_to_trade_5m", "size_quote_share", "size_flicker",
+)  # fmt: skip
+
+
+def is_signed(measure: str) -> bool:
+    """Whether a measure of `SEASONALITY` has a sign: it is measured by its size, and its deviation has its sign."""
+    of_tables = (*MICROSTRUCTURE.columns, *MICROSTRUCTURE_MORE.columns)
+    return measure == "net_volume" or next(c.minimum != 0 for c in of_tables if c.name == measure)
+
 
 SEASONALITY = Table(
     "seasonality",
@@ -219,14 +236,14 @@ SEASONALITY = Table(
         EVENT_TIME,
         KNOWN_TIME,
         count("days", "earlier days of the symbol in its profile"),
-        *(_positive(f"usual_{name}", f"usual {'absolute ' if name in _SIGNED else ''}{name.removesuffix('_bps').replace('_', ' ')} of the minute", unit) for name, unit in _SEASONAL.items()),
+        *(_positive(f"usual_{name}", f"usual {'absolute ' if is_signed(name) else ''}{name.removesuffix('_bps').replace('_', ' ')} of the minute", unit) for name, unit in _USUAL.items()),
         *(
             optional(
                 f"{name}_deviation", F64,
-                f"{name.removesuffix('_bps').replace('_', ' ')} over what is usual, {'with its sign' if name in _SIGNED else 'as a logarithm'}, in robust scales",
+                f"{name.removesuffix('_bps').replace('_', ' ')} over what is usual, {'with its sign' if is_signed(name) else 'as a logarithm'}, in robust scales",
                 minimum=-30, maximum=30,
             )
-            for name in _SEASONAL
+            for name in SEASONAL
         ),
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from tapewatch.features.catalog import DEFINITIONS
 from tapewatch.features.cross_asset.correlations import STEP, correlations
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.definitions.definition import Definition
+from tapewatch.features.definitions.seasonality import left_out
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import more_rows
 from tapewatch.features.families.trade_sizes import trade_sizes
@@ -20,6 +21,7 @@ from tapewatch.features.microstructure import minute_rows
 from tapewatch.features.regimes.blocks import MINUTES
 from tapewatch.features.regimes.hidden_markov import RegimeModel, Scale
 from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.measures import MEASURES, with_more
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.features.sums import minute_sums
@@ -56,6 +58,13 @@ def test_every_feature_is_defined_once_and_completely(table) -> None:
         assert each.version >= 1
         assert all((each.window, each.inputs, each.source, each.nulls, each.description))
         assert (each.nulls == "never") <= (not table.by_name[each.name].is_nullable or each.name in NEVER_NULL)
+
+
+def test_every_feature_has_a_deviation_from_the_time_of_day_or_a_reason() -> None:
+    measured = {each.name for each in MEASURES}
+    assert measured <= {each.name for each in DEFINITIONS} | {"net_volume"}
+    for each in DEFINITIONS:
+        assert (each.name in measured) is (left_out(each) is None), each.name
 
 
 NEVER_NULL = {"signed_volume", "signed_count", "obv", "volatility_bps"}
@@ -101,7 +110,10 @@ def whole_and_later() -> dict[str, tuple[pl.DataFrame, dict[int, pl.DataFrame]]]
         # The first block has no return for its first minute, and so no row.
         return pl.concat([rows.clear(n=1), rows])
 
-    usual = SeasonalModel.fit([minute_rows(sums).lazy()])
+    def both(start: int) -> pl.DataFrame:
+        return with_more(minute_rows(later(start)).lazy(), more(start).lazy()).collect()
+
+    usual = SeasonalModel.fit([both(0).lazy()])
 
     computed = {
         MICROSTRUCTURE.name: lambda start: minute_rows(later(start)),
@@ -110,7 +122,7 @@ def whole_and_later() -> dict[str, tuple[pl.DataFrame, dict[int, pl.DataFrame]]]
         CROSS_ASSET.name: among_others,
         CORRELATIONS.name: matrix,
         REGIMES.name: states,
-        SEASONALITY.name: lambda start: seasonality(minute_rows(later(start)), usual),
+        SEASONALITY.name: lambda start: seasonality(both(start), usual),
     }
     return {name: (rows_from(0), {s: rows_from(s) for s in STARTS}) for name, rows_from in computed.items()}
 

@@ -11,14 +11,14 @@ import pytest
 
 from tapewatch.features.microstructure import microstructure
 from tapewatch.features.robust import quantile, scale_of, shrunk
-from tapewatch.features.seasonality.measures import COLUMNS, MEASURES
+from tapewatch.features.seasonality.measures import COLUMNS, MEASURES, MORE
 from tapewatch.features.seasonality.model import BUCKET, LAG, WINDOW, SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.lookahead.catalogue import MINUTES, seasonality_with
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
-from tapewatch.market.tables.features import SEASONALITY
+from tapewatch.market.tables.features import MICROSTRUCTURE_MORE, SEASONALITY
 from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 from tests.lookahead.minutes import by_symbol
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
@@ -309,3 +309,4 @@ def test_quantiles_scales_and_shrinking_by_numpy() -> None:
 def test_only_the_steps_of_a_quarter_of_an_hour_are_told_apart() -> None:
     assert SESSION.regular_minutes == BUCKET * 26
     assert set(COLUMNS) <= set(MICROSTRUCTURE.schema)
+    assert set(MORE) <= set(MICROSTRUCTURE_MORE.schema)

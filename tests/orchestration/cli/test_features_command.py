@@ -50,3 +50,8 @@ def test_an_unknown_name_is_refused_with_the_tables() -> None:
     assert result.exit_code == 2
     assert "rsj" in result.output
     assert "microstructure_more" in result.output
+
+
+def test_it_says_where_the_deviation_from_the_time_of_day_is_or_why_there_is_none() -> None:
+    assert "depth_deviation of seasonality" in run("depth").output
+    assert "none: reaches back by more than 15 min" in run("vpin").output

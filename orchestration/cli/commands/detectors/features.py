@@ -73,6 +73,14 @@ def features(
         FEATURES.show(list(rows), form)
 
 
+def _season(definition: "Definition") -> str:
+    """The column with the deviation from the time of day, or why there is none."""
+    from tapewatch.features.definitions.seasonality import left_out  # noqa: PLC0415 - imports the columns' libraries
+
+    reason = left_out(definition)
+    return f"{definition.name}_deviation of seasonality" if reason is None else f"none: {reason}"
+
+
 def _explain(definition: "Definition") -> None:
     console = output()
     console.print(f"{definition.name}: {definition.description}", markup=False, highlight=False)
@@ -85,6 +93,7 @@ def _explain(definition: "Definition") -> None:
         "inputs": definition.inputs,
         "source": definition.source,
         "null": definition.nulls,
+        "season": _season(definition),
     }
     for name, value in lines.items():
         console.print(f"  {name:<8} {value}", markup=False, highlight=False)
