@@ -31,7 +31,8 @@ import psutil
 from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.base import Detector
 from models.ensemble.detector import EnsembleDetector
-from models.ensemble.storage import member_folders
+from models.ensemble.onnx_graph import MARKET, SCORES, ensemble_graph
+from models.ensemble.storage import WHOLE, member_folders
 from models.forest_onnx import forest_graph
 from models.isolation_forest import IsolationForestDetector
 from models.onnx_files import session
@@ -82,7 +83,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1_500, help="a round and server")
-    requests = parser.parse_args().requests
+    parser.add_argument("--only-batch", action="store_true", help="measure large requests alone")
+    asked = parser.parse_args()
+    requests = asked.requests
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = Path(folder)
         detectors = _detectors()
@@ -96,6 +99,9 @@ def main() -> None:
         served = {name: stack.enter_context(_service(home, name, redis)) for name in detectors}
         servers = {f"the service, {name}": (port, worker) for name, (port, _, worker) in served.items()}
         features = tuple(detectors["ensemble"].features)
+        if asked.only_batch:
+            _batch(detectors, home, {name: port for name, (port, _, _) in served.items()})
+            return
         _single(features, {"bare FastAPI, no-op": noop, **servers, "FastAPI, scikit-learn": plain}, requests)
         _batch(detectors, home, {name: port for name, (port, _, _) in served.items()})
         _symbols(home, redis, {name: port for name, (port, _, _) in served.items()})
@@ -185,9 +191,9 @@ def _bodies(features: Sequence[str]) -> Iterator[bytes]:
         yield json.dumps(row | {"return_bps": number / 1e6}).encode()
 
 
-def _latency(connection: http.client.HTTPConnection, body: bytes) -> float:
+def _latency(connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str] = _JSON) -> float:
     start = time.perf_counter()
-    connection.request("POST", "/score", body, _JSON)
+    connection.request("POST", "/score", body, headers)
     response = connection.getresponse()
     response.read()
     spent = time.perf_counter() - start
@@ -216,50 +222,55 @@ async def _seconds(port: int, bodies: list[bytes]) -> float:
 
 
 def _batch(detectors: Detectors, home: Path, ports: dict[str, int]) -> None:
-    """Many rows: the service's whole answer beside its model in this process, and beside the trees of the model alone.
+    """Many rows: the service's whole answer beside its model in this process, and beside the graphs of the model alone.
 
-    The model turns features into evidence and runs its trees in ONNX Runtime; the service reads Arrow and the calendar besides, and
-    writes a verdict for each row.
+    The graphs are those that the registry keeps with the champion, each run on inputs that are there. The model makes these inputs of the
+    features besides; the service reads Arrow and the calendar too, and writes a verdict for each row. Each runs on one thread. The
+    client writes and reads plain bytes over one connection.
     """
     rows = pl.concat([ordinary_rows(1)] * (_MANY // ordinary_rows(1).height + 1)).head(_MANY)
     print(f"\n{_MANY:,} rows, best of {_ROUNDS * 2}")
     for model, detector in detectors.items():
-        trees = _trees(detector, home / model, rows)
+        graphs = _graphs(detector, home / model, rows)
         scorer, minutes = load_row_scorer(home / model), Minutes.of_frame(rows, detector.features)
         plain = rows.select(pl.col("symbol").cast(pl.String), "event_time", *detector.features)
-        url = f"http://127.0.0.1:{ports[model]}/score"
-        bare, whole, own = (f"{each}, {model}" for each in ("trees in ONNX Runtime", "model in process", "the service"))
+        connection = http.client.HTTPConnection("127.0.0.1", ports[model], timeout=60)
+        bare, whole, own = (
+            f"{each}, {model}" for each in ("graphs in ONNX Runtime", "model in process", "the service")
+        )
         spent: dict[str, list[float]] = {bare: [], whole: [], own: []}
         for number in range(_ROUNDS * 2):
             start = time.perf_counter()
-            for graph, inputs in trees:
-                graph.run(None, {graph.get_inputs()[0].name: inputs})
+            for graph, given in graphs:
+                graph.run(None, given)
             spent[bare].append(time.perf_counter() - start)
             start = time.perf_counter()
             scorer.score(minutes)
             spent[whole].append(time.perf_counter() - start)
             body = _stream(plain.with_columns(return_bps=pl.col("return_bps") + number / 1e6))
-            start = time.perf_counter()
-            httpx.post(url, content=body, headers=_ARROW, timeout=60).raise_for_status()
-            spent[own].append(time.perf_counter() - start)
+            spent[own].append(_latency(connection, body, _ARROW))
+        connection.close()
         best = {name: min(times) for name, times in spent.items()}
         for name, seconds in best.items():
             share = f"the service answers {seconds / best[own]:.0%} of its rows a second" if name != own else ""
             print(f"{name:42}{seconds * 1e3:8.1f} ms  {share}")
 
 
-def _trees(detector: Detector, folder: Path, rows: pl.DataFrame) -> list[tuple[onnxruntime.InferenceSession, Any]]:
-    """The graphs of a detector's trees, each with the inputs that the rows give."""
+def _graphs(detector: Detector, folder: Path, rows: pl.DataFrame) -> list[tuple[onnxruntime.InferenceSession, Any]]:
+    """The graphs of a detector, each with the inputs that the rows give."""
     if isinstance(detector, EnsembleDetector):
         folders = member_folders(folder)
-        return [
-            each for member, own in zip(detector.members, folders, strict=True) for each in _trees(member, own, rows)
-        ]
+        own = [each for member, at in zip(detector.members, folders, strict=True) for each in _graphs(member, at, rows)]
+        scores = detector.member_scores(rows).astype(np.float32)
+        graph = ensemble_graph(detector.levels, [member.name for member in detector.members], WHOLE)
+        # The rows are of one market, the first.
+        return [*own, (session(graph), {SCORES: scores, MARKET: np.zeros((rows.height, 1), np.float32)})]
     if isinstance(detector, IsolationForestDetector):
-        return [(session(forest_graph(detector.forest)), detector.inputs(rows).astype(np.float32))]
-    evidence = EvidenceArrays.load(folder)
-    surprises = evidence.surprises(Minutes.of_frame(rows, detector.features)).astype(np.float32)
-    return [(session(classifier_graph(folder)), surprises.astype(np.float64))]
+        graph, inputs = session(forest_graph(detector.forest)), detector.inputs(rows).astype(np.float32)
+    else:
+        surprises = EvidenceArrays.load(folder).surprises(Minutes.of_frame(rows, detector.features))
+        graph, inputs = session(classifier_graph(folder)), surprises.astype(np.float32).astype(np.float64)
+    return [(graph, {graph.get_inputs()[0].name: inputs})]
 
 
 def _explained(features: Sequence[str], name: str, port: int) -> None:

@@ -37,7 +37,7 @@ class Minutes:
         return cls(
             tuple(features),
             rows["symbol"].cast(pl.String).to_list(),
-            rows["event_time"].dt.cast_time_unit("us").to_list(),
+            _times_of(rows["event_time"].dt.cast_time_unit("us")),
             rows["session_minute"].fill_null(0).cast(pl.Int64).to_numpy(),
             rows.select(pl.col(features).cast(pl.Float64)).to_numpy().astype(np.float64, copy=False),
         )
@@ -68,3 +68,12 @@ class Minutes:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+
+def _times_of(times: pl.Series) -> list[dt.datetime]:
+    """Times as Python's; the rows of a minute share one, which saves most of the time of making them."""
+    distinct = times.unique()
+    if 2 * distinct.len() > times.len():
+        return times.to_list()
+    at = dict(zip(distinct.to_physical().to_list(), distinct.to_list(), strict=True))
+    return [at[each] for each in times.to_physical().to_list()]

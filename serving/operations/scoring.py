@@ -28,7 +28,7 @@ from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW, Features, read_
 _FEW_ROWS: Final = 64
 #: Bodies of so many bytes hold few rows, and are scored faster than a thread or Redis answers.
 _QUICK_BYTES: Final = 2_048
-_SLICE, _EXPLAINED_SLICE = 2_048, 16
+_SLICE, _EXPLAINED_SLICE = 5_120, 16
 _MOST_EXPLAINED: Final = 1_000
 #: After so many seconds a request is refused that would take so many times as long as it may.
 _TRIED_S, _SURE = 3.0, 1.5
