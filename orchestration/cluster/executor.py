@@ -4,6 +4,7 @@ It stands on `dagster-dask`. That package's own executor names a task by job and
 other's results; it goes on after a step that failed; and it knows no partitions (docs/decisions/0088).
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from dask.distributed import Client, Future, KilledWorker, as_completed
 
 from orchestration.cluster.splitting import pieces
 from orchestration.cluster.workers import cluster
+from orchestration.home import environment
+from tapewatch.settings import Settings
 
 
 def dask_executor(address: str) -> dg.ExecutorDefinition:
@@ -148,6 +151,8 @@ def compute(
     known: KnownExecutionState,
 ) -> Sequence[DagsterEvent]:
     """Compute a step, or a piece of it, on a worker; the events, which are in the instance already."""
+    # A worker runs one step at a time.
+    os.environ.update(environment(Settings()))
     with dg.DagsterInstance.from_ref(instance) as opened:
         chosen = job.get_subset(
             op_selection=run.resolved_op_selection,

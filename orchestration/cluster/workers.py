@@ -1,16 +1,19 @@
 """The workers of a cluster: whether they can be reached and belong to this deployment."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dask.distributed import Client
+from distributed.comm.addressing import get_address_host_port
 
 from orchestration.errors import RunError
 from tapewatch import __version__
 from tapewatch.settings import Settings
 
-_CONNECT_S = 10
+#: For an answer of the host, and of a scheduler that may be busy.
+_REACH_S, _CONNECT_S = 10, 60
 
 
 @contextmanager
@@ -21,6 +24,9 @@ def cluster(address: str) -> Iterator[Client]:
         RunError: no scheduler answers, it has no worker, or a worker has another version, folder or lake, or several threads.
     """
     try:
+        # Dask would try again and again where nothing listens.
+        with socket.create_connection(get_address_host_port(address), _REACH_S):
+            pass
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         # Without its cause: a run's outcome shows the root of an error.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.reliability import faults, kills, paper, replica, scoring, troubles
+from tests.reliability import faults, kills, markets, paper, replica, scoring, troubles
 from tests.reliability.desk import CHECKOUT
 from tests.reliability.scenario import FAILED, Outcome
 
@@ -36,6 +36,9 @@ requests under way at a killed worker may fail, one a connection.
 
 `paper` kills the process of a paper account instead: the broker with orders of every kind, half of which rest, and the trader that follows alerts. Each
 account is compared, row by row of every table, with one that traded the same day undisturbed.
+
+`six markets` runs features, training, evaluation and backtests of all markets on a Dask cluster over S3 and PostgreSQL, and kills a worker in each
+of these jobs but the training. Every object of the lake and every file of a detector is compared, byte for byte, with those of one process; only ids and addresses may differ.
 
 `machine lost` kills litestream during 200 writes a second to a SQLite database, and restores that from its bucket.
 
@@ -80,6 +83,7 @@ def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
             for name in paper.SUBJECTS
         },
         "rename": lambda home: [troubles.renamed_symbol(home)],
+        "markets": lambda home: [markets.six_markets(home)],
         "litestream": lambda home: [replica.kills(home, few)],
     }
 

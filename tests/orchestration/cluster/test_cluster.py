@@ -11,9 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,12 +29,10 @@ from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
-from tests.support.command import environment
-from tests.support.dask import DaskCluster, dask_cluster
-from tests.support.hosts import Host, hosts
+from tests.support.hosts import hosts
 from tests.support.ports import free_port
-from tests.support.postgres import postgres_server
-from tests.support.s3 import S3Server, s3_server
+from tests.support.stage import Stage
+from tests.support.stage import stage as staged
 from tests.support.tapes import random_tape
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -62,60 +58,12 @@ def fill(lake: Lake) -> None:
             lake.write(QUOTES, partition, quotes)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A deployment whose workers are hosts of their own: what they reach, and the home that they share."""
-
-    home: Path
-    bucket: str
-    s3: S3Server
-    dask: DaskCluster
-    hosts: Sequence[Host]
-    settings: Settings
-
-    def worker(self, number: int, **changes: str) -> subprocess.Popen[bytes]:
-        return self.dask.worker(on=self.hosts[number], **changes)
-
-    def objects(self) -> dict[str, bytes]:
-        """Every object of the lake by its path."""
-        client = self.s3.client()
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="lake/")
-        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
-        return {
-            key.removeprefix("lake/"): client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys
-        }
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with ExitStack() as stack:
-        found = stack.enter_context(hosts(3))
-        gateway = found[0].gateway
-        server = stack.enter_context(postgres_server())
-        server.listen(gateway)
-        s3 = stack.enter_context(s3_server(tmp_path_factory.mktemp("s3"), gateway))
-        home, bucket = tmp_path_factory.mktemp("cluster") / "home", s3.bucket()
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        given = environment(
-            home,
-            NO_PROXY=gateway,
-            no_proxy=gateway,
-            TAPEWATCH_FLAT_FILES=str(home),
-            TAPEWATCH_LAKE_URL=f"s3://{bucket}/lake",
-            TAPEWATCH_DATABASE_URL=server.database(),
-            TAPEWATCH_DAGSTER_POSTGRES_URL=server.database(),
-            # A lost host is noticed sooner than after half a minute; Dask takes no less.
-            DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP="11s",
-            DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="30s",
-            **s3.environment,
-        )
-        dask = stack.enter_context(dask_cluster(tmp_path_factory.mktemp("dask"), given, gateway))
-        for name, value in {**given, "TAPEWATCH_DASK_ADDRESS": dask.address}.items():
-            patch.setenv(name, value)
-        s3.use(patch)
-        settings = Settings(_env_file=None)
-        fill(Lake(settings.lake_root))
-        yield Stage(home, bucket, s3, dask, found, settings)
+    folder = tmp_path_factory.mktemp("cluster")
+    with hosts(3) as found, staged(folder, found, {"TAPEWATCH_FLAT_FILES": str(folder)}) as running:
+        fill(Lake(running.settings.lake_root))
+        yield running
 
 
 def build(settings: Settings, market: Market) -> RunReport:
@@ -201,14 +149,14 @@ def test_markets_side_by_side_lose_two_workers_and_nothing_of_the_result(
         disaster.start()
         try:
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", "tests.support.market_runs", json.dumps(days)],
+                [sys.executable, "-W", "ignore", "-m", "tests.support.market_runs", json.dumps({"jobs": ["build_features"], "days": days})],
                 stdout=subprocess.PIPE, check=True,
             )  # fmt: skip
         finally:
             disaster.end()
     assert disaster.killed
     assert disaster.cut_off
-    for market, report in json.loads(done.stdout).items():
+    for market, report in json.loads(done.stdout)["build_features"].items():
         assert report["failed_checks"] == expected[market].failed_checks
         assert report["steps"] == sorted({step.name for step in expected[market].steps})
     found = {str(path.relative_to(alone)): path.read_bytes() for path in alone.rglob("*") if path.is_file()}
