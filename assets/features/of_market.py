@@ -106,9 +106,9 @@ def seasonality(
     """Minutes against the symbol's profile over the day and its level of the last hour; the first day has no profile."""
     config = config_of(context, SeasonalityConfig)
 
-    def minutes_of(partition: Partition) -> pl.LazyFrame:
+    def minutes_of(partition: Partition, *, needs_more: bool = False) -> pl.LazyFrame:
         rows = microstructure.scan(partition).select(*_KEYS, *COLUMNS)
-        has_more = microstructure.lake.exists(MICROSTRUCTURE_MORE, partition)
+        has_more = needs_more or microstructure.lake.exists(MICROSTRUCTURE_MORE, partition)
         return with_more(rows, microstructure_more.scan(partition)) if has_more else rows
 
     @cache
@@ -119,7 +119,8 @@ def seasonality(
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
         if model(partition) is None:
             warn(context, f"{partition}: no earlier day has features: its minutes have no usual size")
-        yield seasonality_rows(minutes_of(partition).collect(), model(partition))
+        rows = minutes_of(partition, needs_more=has_ticks(microstructure.lake, partition))
+        yield seasonality_rows(rows.collect(), model(partition))
 
     def computation(partition: Partition) -> Computation:
         minutes = MINUTES if has_ticks(microstructure.lake, partition) else MINUTES_OF_BARS

@@ -221,6 +221,8 @@ def test_seasonality_begins_with_the_second_day(emulated: Deployment) -> None:
     first, *_, last = [emulated.lake.read(SEASONALITY, Partition(day, Market.STOCKS)) for day in (FIRST, LAST)]
     assert first["volume_deviation"].null_count() == first.height > 0
     assert last["volume_deviation"].null_count() == 0
+    assert first["depth_deviation"].null_count() == first.height
+    assert last["depth_deviation"].drop_nulls().len() > 0.9 * last.height
     assert last["days"].unique().to_list() == [2]
 
 
