@@ -18,6 +18,7 @@ from benchmarks.tape import catalogue_pandas
 from benchmarks.tape.microstructure import share_symbols, to_pandas
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.cross_asset.correlations import correlations
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
@@ -25,6 +26,7 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.measures import with_more
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.market.instruments import Market, Partition, Session
@@ -44,14 +46,15 @@ def whole_catalogue(day: Day, states: RegimeModel | None, usual: SeasonalModel |
     """The rows of every table of features, by the name of the peer's frame or of the table."""
     session, trades, quotes = day
     bars = bars_of(day)
-    rows = microstructure(trades, quotes, session)
+    rows, more = microstructure(trades, quotes, session), microstructure_more(trades, quotes, session)
     return {
         "microstructure": rows,
-        "minutes": microstructure_more(trades, quotes, session),
+        "minutes": more,
         "indicators": indicators(bars, session),
         "cross": cross_asset(bars, session),
+        "correlations": correlations(bars, session),
         "regimes": regimes(bars, session, states, through_ns=session.day_end),
-        "seasonality": seasonality(rows, usual),
+        "seasonality": seasonality(with_more(rows.lazy(), more.lazy()).collect(), usual),
         "bins": bins_5s(trades, quotes, session),
     }
 
@@ -66,7 +69,10 @@ def models(days: list[Day]) -> tuple[RegimeModel | None, SeasonalModel | None]:
     """The models of regimes and of seasonality, fitted on these days."""
     panels = [block_panel(bars_of(day), day[0], through_ns=day[0].day_end) for day in days]
     states = RegimeModel.fit([(panel.symbols, volatility) for panel, volatility, _ in panels])
-    rows = [microstructure(trades, quotes, session).lazy() for session, trades, quotes in days]
+    rows = [
+        with_more(microstructure(trades, quotes, session).lazy(), microstructure_more(trades, quotes, session).lazy())
+        for session, trades, quotes in days
+    ]
     return states, SeasonalModel.fit(rows)
 
 

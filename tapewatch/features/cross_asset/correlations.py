@@ -35,26 +35,32 @@ def correlations(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
     """
     panel = panel_of(bars, session)
     ends = np.unique(panel.minute // STEP) * STEP + STEP - 1
-    latest = _latest(panel)
-    matrices = [_matrix(panel, int(end), int(latest[end]), session) for end in ends[ends < len(latest)]]
-    rows = pl.concat([CORRELATIONS.empty(), *matrices])
-    return rows.sort(pl.col("symbol").cast(pl.String), pl.col("other").cast(pl.String), "event_time")
+    ends = ends[ends < panel.returns.shape[0]]
+    matrices = [_matrix(panel, int(end)) for end in ends]
+    if not matrices:
+        return CORRELATIONS.empty()
+    one, two, values = (np.concatenate(part, axis=-1) for part in zip(*matrices, strict=True))
+    end = np.repeat(ends, [pairs[0].size for pairs in matrices])
+    start = session.regular_start + end * NS_PER_MINUTE
+    names = pl.Series(panel.symbols, dtype=SYMBOL)
+    rows = pl.DataFrame({"symbol": names[one], "other": names[two], "event_time": pl.Series(start).cast(TIME)})
+    known_time = pl.Series(np.maximum(start + NS_PER_MINUTE, _latest(panel)[end])).cast(TIME)
+    columns = {f"correlation_{width}m": column for width, column in zip(CORRELATION_MINUTES, values, strict=True)}
+    # Symbols of the panel are in order.
+    order = np.lexsort((end, two, one))
+    return CORRELATIONS.conform(rows.with_columns(known_time=known_time, **known(columns))[order])
 
 
-def _matrix(panel: Panel, end: int, latest: int, session: Session) -> pl.DataFrame:
-    """The rows of the windows whose last minute is `end`."""
+def _matrix(panel: Panel, end: int) -> tuple[Array, Array, Array]:
+    """The places of both symbols of each pair, and their correlations by width, of the windows whose last minute is `end`."""
     within = panel.returns[max(end - max(CORRELATION_MINUTES) + 1, 0) : end + 1]
     moved = (np.nan_to_num(within) != 0).sum(axis=0)
     # The first in order of symbols where several moved in as many minutes.
     symbols = np.sort(np.argsort(-moved, kind="stable")[: min(MOST_SYMBOLS, int((moved > 0).sum()))])
-    taken = np.ascontiguousarray(panel.returns[: end + 1, symbols])
+    taken = np.ascontiguousarray(within[:, symbols])
     one, two = np.nonzero(~np.eye(symbols.size, dtype=np.bool_))
-    names = pl.Series(panel.symbols, dtype=SYMBOL)
-    at = session.regular_start + end * NS_PER_MINUTE
-    times = pl.Series([at, max(at + NS_PER_MINUTE, latest)], dtype=pl.Int64).cast(TIME)
-    values = {f"correlation_{width}m": _pairwise(taken, width)[one, two] for width in CORRELATION_MINUTES}
-    rows = pl.DataFrame({"symbol": names[symbols[one]], "other": names[symbols[two]]})
-    return CORRELATIONS.conform(rows.with_columns(event_time=times[0], known_time=times[1], **known(values)))
+    values = np.stack([_pairwise(taken, width)[one, two] for width in CORRELATION_MINUTES])
+    return symbols[one], symbols[two], values
 
 
 @compiled

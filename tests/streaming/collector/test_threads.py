@@ -89,6 +89,8 @@ def test_a_day_may_open_while_the_figures_are_read() -> None:
     class Opening:
         """A tape whose figure is read while the next day opens."""
 
+        information = None
+
         @property
         def too_late(self) -> int:
             tapes.resume(NEXT, LiveTape(NEXT))
