@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PastDate, SecretStr, field_validator
+from pydantic import Field, PastDate, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -19,18 +19,14 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from tapewatch.bars.information.clocks import LIVE_CLOCKS, Clock
 from tapewatch.market.instruments import Market
+from tapewatch.market_settings import DEFAULT_MARKETS, MARKET_VARIABLES, MarketSettings, PlanName, split_commas
 
 if TYPE_CHECKING:
     from upath import UPath
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
-PlanName = Literal["basic", "starter", "developer", "advanced"]
 Port = Annotated[int, Field(ge=1, le=65_535)]
-
-
-def _split_commas(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _sqlite_url(file: Path) -> str:
@@ -38,30 +34,6 @@ def _sqlite_url(file: Path) -> str:
     from sqlalchemy.engine import URL  # noqa: PLC0415 - slow to import
 
     return URL.create("sqlite", database=str(file)).render_as_string()
-
-
-class MarketSettings(BaseModel):
-    """The settings of one market; `MARKET_VARIABLES` names the environment variable of each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    plan: PlanName = "basic"
-    stream_url: str | None = Field(None, description="whole WebSocket address, in place of POLYGON_WS_URL")
-    symbols: tuple[str, ...] = ()
-
-    _split = field_validator("symbols", mode="before")(_split_commas)
-
-
-#: The environment variable of each field of `MarketSettings`, to be completed by the market's name.
-MARKET_VARIABLES = {"plan": "POLYGON_TIER_", "stream_url": "POLYGON_WS_URL_", "symbols": "TAPEWATCH_SYMBOLS_"}
-_SYMBOLS = {
-    Market.STOCKS: ("AAPL", "GOOGL", "MSFT", "TSLA", "VOO"),
-    Market.CRYPTO: ("X:BTC-USD", "X:ETH-USD", "X:ADA-USD", "X:SOL-USD", "X:DOT-USD", "X:DOGE-USD"),
-    Market.FOREX: ("C:EUR-USD", "C:GBP-USD", "C:USD-JPY"),
-    Market.INDICES: ("I:SPX", "I:NDX"),
-}
-#: The settings of each market where nothing is set.
-DEFAULT_MARKETS = {market: MarketSettings(symbols=_SYMBOLS.get(market, ())) for market in Market}
 
 
 def variable_of(*location: str | int) -> str:
@@ -254,12 +226,12 @@ class Settings(BaseSettings):
         None, description="role of accounts that are made at a first login; by default none is made"
     )
 
-    _split = field_validator("alert_email_to", "allowed_hosts", "label_authors", mode="before")(_split_commas)
+    _split = field_validator("alert_email_to", "allowed_hosts", "label_authors", mode="before")(split_commas)
 
     @field_validator("live_clocks", mode="before")
     @classmethod
     def _of_clocks(cls, given: object) -> object:
-        return () if given == "none" else _split_commas(given)
+        return () if given == "none" else split_commas(given)
 
     @field_validator("polygon_base_url")
     @classmethod
@@ -274,7 +246,7 @@ class Settings(BaseSettings):
     def _with_defaults(cls, given: object) -> dict[str, Any]:
         if not isinstance(given, dict):
             raise ValueError("set the variables of each market instead, such as POLYGON_TIER_STOCKS")  # noqa: TRY004
-        return {market: {"symbols": _SYMBOLS.get(market, ()), **given.get(market, {})} for market in Market}
+        return {market: {"symbols": DEFAULT_MARKETS[market].symbols, **given.get(market, {})} for market in Market}
 
     @classmethod
     def settings_customise_sources(

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from pydantic_settings import DotEnvSettingsSource
 
 from tapewatch.market.instruments import Market
-from tapewatch.settings import MARKET_VARIABLES, Settings, variable_of
+from tapewatch.market_settings import MARKET_VARIABLES
+from tapewatch.settings import Settings, variable_of
 
 #: Variables that are read elsewhere.
 _OTHERS = {"TAPEWATCH_MARKET_DATA", "TAPEWATCH_MOVE_TO"}

@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from tapewatch.market.instruments import Market
-from tapewatch.settings import MARKET_VARIABLES, Settings, variable_of
+from tapewatch.market_settings import MARKET_VARIABLES
+from tapewatch.settings import Settings, variable_of
 from tapewatch.variables import variables_of
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"

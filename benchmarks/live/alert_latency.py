@@ -26,7 +26,8 @@ from benchmarks.live.socket_to_bars import stopped_process
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables.live import ALERTS
 from tapewatch.store.database.database import Database
-from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.collector import Collector
+from tapewatch.streaming.collector.config import CollectorConfig
 from tapewatch.streaming.collector.metrics import CollectorStatus
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tests.support.postgres import postgres

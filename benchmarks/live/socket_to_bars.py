@@ -30,7 +30,8 @@ from tapewatch.emulator import DEFAULT_SEED
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, trading_days
-from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.collector import Collector
+from tapewatch.streaming.collector.config import CollectorConfig
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 
 RATE = 50_000

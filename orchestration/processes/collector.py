@@ -27,7 +27,8 @@ from tapewatch.store.lake.lake import Lake, LakeError
 from tapewatch.store.lake.regimes import regime_model
 from tapewatch.store.spool.spool import SpoolError
 from tapewatch.streaming.alerts.channels import channels_from
-from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.collector import Collector
+from tapewatch.streaming.collector.config import CollectorConfig
 from tapewatch.streaming.collector.lock import CollectorError
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
 from tapewatch.streaming.detection.rules.settings import DetectionConfig, DetectionError

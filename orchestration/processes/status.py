@@ -10,7 +10,8 @@ from orchestration.processes.collectors import QUICK_DEATHS, collector_name, met
 from orchestration.processes.supervision import processes, socket_path
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
-from tapewatch.settings import DEFAULT_MARKETS, Settings
+from tapewatch.market_settings import DEFAULT_MARKETS
+from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus
 

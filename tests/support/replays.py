@@ -17,7 +17,8 @@ from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.live import GAPS
 from tapewatch.store.database.database import Database
-from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.collector import Collector
+from tapewatch.streaming.collector.config import CollectorConfig
 from tapewatch.streaming.collector.metrics import CollectorStatus
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.gaps.book import GROWING

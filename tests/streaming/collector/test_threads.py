@@ -14,7 +14,8 @@ from tapewatch.feeds.stream.queue import Marker
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.streaming.collector import receiver as receiver_module
 from tapewatch.streaming.collector.builder import Builder
-from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.collector import Collector
+from tapewatch.streaming.collector.config import CollectorConfig
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.receiver import Receiver
