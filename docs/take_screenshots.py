@@ -1,6 +1,6 @@
 """Takes the screenshots of README and tutorial, from the data of `tapewatch demo` and of the tutorial's stream.
 
-.venv/bin/tapewatch demo && .venv/bin/tapewatch profile && .venv/bin/python docs/take_screenshots.py
+.venv/bin/tapewatch demo && .venv/bin/tapewatch profile && .venv/bin/python -m docs.take_screenshots
 
 For the drift on the page of models the job `measure_drift` must have run over the demo's days.
 """
