@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,25 +100,26 @@ def test_a_new_alert_sounds_until_the_person_mutes_it(running: Dashboard, page: 
     log_in(page, running, "vera")
     numbers = itertools.count()
 
-    def raise_alert() -> str:
+    def raise_alert() -> None:
         name = f"stocks:price_move:AAPL:{next(numbers)}"
         moment = {"detected_time": dt.datetime.now(dt.UTC)}
         write_alerts(running.database, alert(name, "AAPL", "price_move", 2.0, name) | moment)
-        return name
 
     bell = page.locator('[data-part="bell"]')
     bell.wait_for(state="attached")
     page.get_by_role("heading", level=1).click()
-    # A busy machine may miss the short sound, and gets another.
+    # An alert before the page listens is no new one, and a busy machine may miss the short sound: then comes another.
     while not page.evaluate("window.loudest > 0.05"):
-        expect(bell).to_have_attribute("data-rung", raise_alert())
+        raise_alert()
+        page.wait_for_timeout(1000)
+    expect(bell).to_have_attribute("data-rung", re.compile("stocks:price_move:AAPL:"))
     page.get_by_text("Mute new alerts").click()
     until(lambda: preferences_of(running.database, "vera") == Preferences(is_muted=True))
     page.reload()
     expect(page.get_by_role("switch", name="Mute new alerts")).to_be_checked()
     page.get_by_role("heading", level=1).click()
     toast = page.get_by_text("A new alert")
-    while not toast.count():  # one that comes before the page listens is no new one
+    while not toast.count():
         raise_alert()
         page.wait_for_timeout(500)
     assert page.evaluate("window.loudest ?? 0") == 0
