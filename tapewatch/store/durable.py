@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,8 @@ from upath import UPath
 
 #: Below this, a volume counts as full: databases and staged files of the lake need some room for every change.
 LEAST_FREE_BYTES = 256 * 1024 * 1024
+#: An empty staged file that is older belongs to a writer that was killed as it began.
+_EMPTY_S = 3600
 
 
 class WriteError(RuntimeError):
@@ -171,8 +174,9 @@ class Staging:
                 lock = os.open(path, os.O_RDWR)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # An empty file may belong to a writer that has created it and not locked it yet.
-                    if os.fstat(lock).st_size:
+                    # An empty file may belong to a writer that has created it and not locked it yet; no longer once it is old.
+                    state = os.fstat(lock)
+                    if state.st_size or time.time() - state.st_mtime > _EMPTY_S:
                         path.unlink()
                 except BlockingIOError:
                     continue

@@ -45,6 +45,16 @@ def test_the_next_writer_removes_the_file_of_a_killed_one_but_not_of_a_running_o
     assert target.read_bytes() == b"whole"
 
 
+def test_an_empty_file_is_removed_once_no_living_writer_can_have_made_it(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".day.parquet.{number}.tmp" for number in range(2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    with Staging(UPath(tmp_path / "day.parquet")):
+        assert not old.exists()
+        assert new.exists()
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     assert write_whole(path, "first") == 5
