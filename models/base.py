@@ -60,7 +60,7 @@ class Detector(Protocol):
         ...
 
     def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
-        """Once in how many hours ordinary tape of each score's symbol scores as high; None if it is not calibrated so."""
+        """The hours of ordinary tape of each score's symbol between scores as high; None without such a calibration."""
         ...
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ def load_detector(folder: Path) -> Detector:
     # Each is imported only where it is used: scikit-learn and SHAP take seconds.
     match name:
         case "isolation_forest":
-            from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415
+            from models.isolation_forest.detector import IsolationForestDetector  # noqa: PLC0415
 
             return IsolationForestDetector.load(folder)
         case "lstm_autoencoder":

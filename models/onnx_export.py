@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from models import forest_onnx
 from models.anomaly_classifier import onnx_graph as classifier_graph
 from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.anomaly_classifier.learning import probability
@@ -13,7 +12,8 @@ from models.base import Detector
 from models.ensemble import onnx_graph as ensemble_graph
 from models.ensemble.detector import EnsembleDetector
 from models.ensemble.storage import WHOLE
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest import onnx_graph as forest_graph
+from models.isolation_forest.detector import IsolationForestDetector
 from models.lstm_autoencoder import onnx_graph
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.onnx_files import write_checked
@@ -35,7 +35,7 @@ def export_onnx(detector: Detector, rows: pl.DataFrame, folder: Path) -> dict[st
     """
     if isinstance(detector, IsolationForestDetector):
         forest, inputs = detector.forest, detector.inputs(rows).astype(np.float32)
-        name, model, given = "isolation_forest.onnx", forest_onnx.forest_graph(forest), {forest_onnx.INPUT: inputs}
+        name, model, given = "isolation_forest.onnx", forest_graph.forest_graph(forest), {forest_graph.INPUT: inputs}
         expected = -forest.score_samples(inputs)
     elif isinstance(detector, LstmAutoencoderDetector):
         values, mask, expected = detector.windows(rows)

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets.detections import anomalies, drift, explanations, importance, patterns, reports
-from assets.features import by_minute, of_market, store
+from assets.features import bins, by_minute, of_market, store
 from assets.labels import further_labels, labels
 from assets.models import autoencoder, champion, combination, forest, scan
 from assets.serving import bento
@@ -20,7 +20,7 @@ from tapewatch.settings import Settings
 
 _ASSET_MODULES = [
     *(ticks, bars, stream, coverage),
-    *(by_minute, of_market, store),
+    *(by_minute, bins, of_market, store),
     *(labels, further_labels),
     *(forest, autoencoder, combination, scan, champion),
     *(anomalies, patterns, explanations, importance, drift, reports),

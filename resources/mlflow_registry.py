@@ -20,7 +20,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from models.base import Detector, DetectorError
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
 from resources.model_card import model_card

@@ -19,7 +19,7 @@ import filelock
 from upath import UPath
 
 from serving.store import BENTO_NAME, CHALLENGER, CHAMPION, MODEL_NAME, StoredBento, point, pointed
-from tapewatch.store.durable import is_local, make_folder, process_lock, write_whole
+from tapewatch.store.durable import is_local, is_of_object_store, make_folder, process_lock, write_whole
 
 _CURRENT: Final = "current.json"
 #: What of the bucket this store has, in the store.
@@ -143,8 +143,7 @@ class BentoBucket:
         try:
             yield
         except Exception as error:
-            of_client = type(error).__module__.startswith(("aiohttp.", "botocore."))
-            if not of_client and not isinstance(error, OSError | ValueError | ImportError):
+            if not is_of_object_store(error) and not isinstance(error, OSError | ValueError | ImportError):
                 raise
             raise BucketError(
                 f"TAPEWATCH_BENTOS_URL: {self.url} cannot be {done} ({error}): check the address, for a bucket AWS_ENDPOINT_URL and "

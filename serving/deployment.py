@@ -18,7 +18,7 @@ from serving.http.problems import Problem
 from serving.http.tracing import Tracer
 from serving.shadow import Shadow
 from serving.swap import Slot
-from serving.traffic import TrafficLog
+from serving.traffic.log import TrafficLog
 from tapewatch.accounts.keys import KeyRing, list_keys
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

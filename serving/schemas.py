@@ -40,8 +40,9 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result for one row; the strongest of its `reasons`, if they were asked for, first.
 
-    A row that the model was not made for has no score: `not_scored` says why. `one_in_hours` is once in how many hours a
-    symbol's ordinary tape scores as high; absent of a model that was trained on too few minutes to tell. `age_s` is how old features from a store are.
+    A row that the model was not made for has no score: `not_scored` says why. `one_in_hours` is how many hours of
+    a symbol's ordinary tape lie between scores as high; absent if the model was trained on too few minutes for it. `age_s` is how old features
+    from a store are.
     """
 
     symbol: str

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from assets.shared import judgements
+from assets.shared import look_ahead
 from assets.shared.about import about_days
 from assets.shared.checks import Check, Checked, commit_days
 from assets.tape.loading import warn
@@ -24,7 +24,7 @@ from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 #: A thin market may be silent for some minutes before its close.
 _EARLY_NS = 10 * NS_PER_MINUTE
 
-_CHECKS = (Check(judgements.no_look_ahead),)
+_CHECKS = (Check(look_ahead.no_look_ahead),)
 
 _BARS_AT_ONCE = 500_000
 

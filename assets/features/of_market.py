@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel, Field
 
-from assets.shared import judgements
+from assets.shared import look_ahead
 from assets.shared.about import about_days
 from assets.shared.checks import Check, Checked, commit_days
 from assets.shared.config import config_of, plain
@@ -27,7 +27,7 @@ from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, MICROSTR
 from tapewatch.store.lake.regimes import DAYS, closes, regime_model
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
-_CHECKS = (Check(judgements.no_look_ahead),)
+_CHECKS = (Check(look_ahead.no_look_ahead),)
 _KEYS = ("event_time", "known_time")
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.shared import judgements
+from assets.shared import look_ahead
 from assets.shared.about import about_days
 from assets.shared.checks import Check, Checked, commit_days
 from resources.lake import LakeResource, LakeTable
@@ -15,7 +15,7 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.tape import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
 from tapewatch.store.lake.tape import tape_end
 
-_CHECKS = (Check(judgements.no_look_ahead),)
+_CHECKS = (Check(look_ahead.no_look_ahead),)
 
 
 @dg.asset(

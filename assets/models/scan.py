@@ -1,6 +1,5 @@
-"""The scan: bins of five seconds, a detector fitted and judged on whole days, and the incidents that it finds."""
+"""The scan: a detector of bins of five seconds, fitted and judged on whole days, and the incidents that it finds."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -8,26 +7,21 @@ import polars as pl
 from pydantic import BaseModel
 
 from assets.models.forest import TrainingConfig
-from assets.shared import judgements
 from assets.shared.about import about, about_days, about_table
-from assets.shared.checks import Check, Checked, commit_days
+from assets.shared.checks import Checked, commit_days
 from assets.shared.config import config_of, plain
 from assets.tape.loading import warn
 from models.base import DetectorError
 from models.scan.tail import HOURS
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
-from tapewatch.features.bins.batch import bins_5s as bins_of
 from tapewatch.labels.training.splits import split_days
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.derived import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.store.lake.inputs import record_inputs
-from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
 #: Name of the experiment and of the registered model.
 SCAN = "scan"
-
-_CHECKS = (Check(judgements.no_look_ahead),)
 
 
 class ScanConfig(TrainingConfig):
@@ -40,22 +34,6 @@ class IncidentsConfig(BaseModel):
     """Which registered scan to use, as `scan/3`; by default the champion."""
 
     model: str = ""
-
-
-@dg.asset(
-    **about_days(BINS_5S, "numba", checks=_CHECKS, is_day_by_day=True),
-    ins={"trades": dg.AssetIn(["tape", "trades"])},
-    deps=[["tape", "quotes"], ["tape", "stream_batches"]],
-)
-def bins_5s(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
-    """What every symbol's tape did in bins of five seconds, a few symbols in memory at a time."""
-
-    def frames(partition: Partition) -> Iterator[pl.DataFrame]:
-        if not has_ticks(trades.lake, partition):
-            return iter([BINS_5S.empty()])
-        return (bins_of(*tape, partition.session) for tape in symbol_batches(trades.lake, partition))
-
-    yield from commit_days(context, BINS_5S, trades.lake, frames, _CHECKS)
 
 
 @dg.asset(
@@ -138,13 +116,13 @@ def scan_champion(
 
     Where no scan could be fitted, the champion stays as it is.
     """
-    from assets.models import scanning  # noqa: PLC0415 - as above
+    from assets.models import scan_in_use  # noqa: PLC0415 - as above
 
     if "not_fitted" in scan:
         return scan
     registry = model_registry.open()
-    champion, reason = scanning.promote(registry, database.open(), SCAN, scan)
-    scanning.hand_over(registry, champion, model_registry.champion_file(SCAN))
+    champion, reason = scan_in_use.promote(registry, database.open(), SCAN, scan)
+    scan_in_use.hand_over(registry, champion, model_registry.champion_file(SCAN))
     run = dg.MetadataValue.url(registry.run_url(champion.run_id))
     context.add_output_metadata({"champion": champion.version, "mlflow_run": run, "reason": reason})
     return {"name": champion.name, "version": champion.version, "run_id": champion.run_id}
@@ -163,11 +141,11 @@ def incidents(
     database: DatabaseResource,
 ) -> Checked:
     """What the scan finds, one row for all kinds within ten minutes of a symbol; none in markets that it never learnt."""
-    from assets.models import scanning  # noqa: PLC0415 - as above
+    from assets.models import scan_in_use  # noqa: PLC0415 - as above
     from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - as above
 
     collectors = model_registry.champion_file(SCAN)
-    find = scanning.finder(
+    find = scan_in_use.finder(
         model_registry.open(), SCAN, config_of(context, IncidentsConfig).model, collectors=collectors
     )
     if find is None:

@@ -14,7 +14,7 @@ from assets.models.traded import metrics_of
 from assets.models.validation import ValidationDays
 from models.base import Detector, Scores
 from models.evaluation import Evaluation, NotJudgedError, evaluate
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from models.plots import beeswarm, precision_recall, recall_by_kind, score_distribution
 from models.rules import volume_ratio
 from resources.detector_pyfunc import as_pandas

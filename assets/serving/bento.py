@@ -95,8 +95,8 @@ def replayed_requests(
     bento_store: BentoStoreResource,
 ) -> Checked:
     """Score the day's sampled requests again by the version that answered, and compare their vectors with the lake."""
-    from serving.replayed import of_day, replayed  # noqa: PLC0415 - only runs need it
-    from serving.traffic import read_traffic  # noqa: PLC0415 - likewise
+    from serving.traffic.log import read_traffic  # noqa: PLC0415 - likewise
+    from serving.traffic.replayed import of_day, replayed  # noqa: PLC0415 - only runs need it
     from serving.versions import Versions  # noqa: PLC0415 - likewise
 
     opened, versions = lake.open(), Versions(Path(bento_store.home), model_registry.open().files_if_any)

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.shared import judgements
+from assets.shared import judgements, look_ahead
 from assets.shared.judgements import CheckVerdict
 from assets.shared.partitions import open_partitions, run_partitions, whole_range
 from resources.lake import Days, Frames
@@ -50,8 +50,8 @@ class Check:
         computation: Callable[[Partition], Computation] | None = None,
     ) -> dg.AssetCheckResult:
         """The verdict on committed partitions; `computation` says how a day was computed, where that depends on the run."""
-        if computation is not None and self.judge is judgements.no_look_ahead:
-            verdicts = {p: judgements.no_look_ahead(table, lake, p, computation(p)) for p in partitions}
+        if computation is not None and self.judge is look_ahead.no_look_ahead:
+            verdicts = {p: look_ahead.no_look_ahead(table, lake, p, computation(p)) for p in partitions}
         else:
             verdicts = {partition: self.judge(table, lake, partition) for partition in partitions}
         failed = [str(partition) for partition, (passed, _) in verdicts.items() if not passed]

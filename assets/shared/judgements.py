@@ -8,39 +8,19 @@ import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
 from tapewatch.features.aggressor import agreement_by_exchange
-from tapewatch.lookahead import catalogue
-from tapewatch.lookahead.checks import chosen_times, compared
-from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.conditions import INTERMARKET_SWEEP
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.derived import BINS_5S
-from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
-from tapewatch.market.tables.tape import BARRIER_LABELS, BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, COVERAGE, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.parquet_file import whole_symbol_groups
-from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
+from tapewatch.store.lake.tape import symbol_batches
 
 #: Whether the partition passes, and the facts about it.
 CheckVerdict = tuple[bool, dict[str, Any]]
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
-#: Known times spread over the day, of which the computation's number is checked.
-_SPREAD = 5
-#: Symbols that a verdict names at most.
-_NAMED = 10
-#: The computation of a table from a day of ticks (True) or of bars alone.
-_COMPUTED = {
-    (MICROSTRUCTURE.name, True): catalogue.MINUTES,
-    (MICROSTRUCTURE.name, False): catalogue.MINUTES_OF_BARS,
-    (BINS_5S.name, False): catalogue.BINS,
-    (BARRIER_LABELS.name, False): catalogue.LABELS,
-    (MICROSTRUCTURE_MORE.name, False): catalogue.MORE,
-    (INDICATORS.name, False): catalogue.INDICATORS_OF_BARS,
-    (CROSS_ASSET.name, False): catalogue.CROSS,
-    (CORRELATIONS.name, False): catalogue.MATRIX,
-}
 
 
 def schema(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
@@ -168,46 +148,6 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     return thin.is_empty(), {
         row["symbol"]: {fact: row[column] for fact, column in facts.items()} for row in thin.iter_rows(named=True)
     }
-
-
-def no_look_ahead(
-    table: Table, lake: Lake, partition: Partition, computation: Computation | None = None
-) -> CheckVerdict:
-    """Rows of the busiest symbol, or of all where they depend on each other, equal those computed without the future, with another one, and with late news of the past.
-
-    Args:
-        table: what was computed.
-        lake: holds it and its inputs.
-        partition: the day.
-        computation: how, where that depends on the run; else as the catalogue says.
-    """
-    computation = computation or _COMPUTED.get((table.name, has_ticks(lake, partition))) or _COMPUTED[table.name, False]
-    tables = [each.table for each in computation.inputs if lake.exists(each.table, partition)]
-    counts = next((found for each in tables if (found := lake.symbols(each, partition))), None)
-    if not counts:
-        return True, {"symbols": 0}
-    symbol = max(counts, key=lambda name: counts[name])
-    symbols = sorted(counts) if computation.is_of_market else [symbol]
-    frames = {
-        each.table.name: lake.read(each.table, partition, symbols=symbols)
-        if each.table in tables
-        else each.table.empty()
-        for each in computation.inputs
-    }
-    tape = Tape(partition.session, frames, tuple(symbols), tape_end(lake, partition))
-    stored = lake.read(table, partition, symbols=symbols)
-    most = computation.moments
-    moments = chosen_times(computation.known_times(stored), max(_SPREAD, most))[:most] or [tape.through_ns]
-    for at in moments:
-        for check, differs in compared(computation, tape, stored, at):
-            if differs is not None:
-                return False, {
-                    "symbol": str(differs.row.get("symbol", symbol)),
-                    "check": check,
-                    "columns": list(differs.columns),
-                    "row": str(differs.row),
-                }
-    return True, {"symbol": ", ".join(symbols[:_NAMED]), "rows": stored.height, "moments": len(moments)}
 
 
 def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:

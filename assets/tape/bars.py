@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel, Field
 
-from assets.shared import judgements
+from assets.shared import look_ahead
 from assets.shared.about import about_days
 from assets.shared.checks import Check, Checked, commit_days
 from assets.shared.config import config_of, plain
@@ -24,7 +24,7 @@ from tapewatch.market.tables.derived import CONTINUOUS_BARS, INFORMATION_BARS, I
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
-_CHECKS = (Check(judgements.no_look_ahead),)
+_CHECKS = (Check(look_ahead.no_look_ahead),)
 #: Days after which a contract that has no bar is no longer held.
 _CARRIED_DAYS = 10
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from assets.shared import judgements
+from assets.shared import look_ahead
 from assets.shared.about import about_days
 from assets.shared.checks import Check, Checked, commit_days
 from assets.shared.config import config_of, plain
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tapewatch.lookahead.computation import Computation
     from tapewatch.trading.signals.meta_model import MetaModel
 
-_CHECKS = (Check(judgements.no_look_ahead),)
+_CHECKS = (Check(look_ahead.no_look_ahead),)
 _EVERY_STRATEGY = "neither alerts nor any other strategy proposed a bet: a quiet day, or one without features"
 
 

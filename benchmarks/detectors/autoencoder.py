@@ -13,7 +13,7 @@ import polars as pl
 from benchmarks.measuring import MARKET_DATA
 from models.base import Detector
 from models.evaluation import evaluate
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.rules import volume_ratio
 from tapewatch.features.microstructure import microstructure

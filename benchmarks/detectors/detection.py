@@ -15,7 +15,7 @@ import polars as pl
 
 from benchmarks.measuring import MARKET_DATA, joined, synthetic_days
 from models.evaluation import Evaluation, evaluate
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.rules import volume_ratio
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure

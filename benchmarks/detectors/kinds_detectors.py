@@ -23,7 +23,7 @@ from models.baselines.time_of_day import TimeOfDayDetector
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
 from models.evidence import DETECTOR_FEATURES
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.rules import VOLUME_RATIO, volume_ratio
 from models.scan.detector import Day, ScanDetector
 from tapewatch.market.tables.tape import ATTRIBUTIONS

@@ -16,7 +16,7 @@ import polars as pl
 
 from benchmarks.measuring import MARKET_DATA, joined, synthetic_days
 from models.events import merge_anomalies
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.scan.detector import Day, ScanDetector
 from models.scan.evaluation import evaluate_incidents
 from tapewatch.emulator.synthetic.market import Synthetic

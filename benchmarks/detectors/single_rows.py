@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from models.forest_onnx import forest_graph
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
+from models.isolation_forest.onnx_graph import forest_graph
 from models.lstm_autoencoder.forward import restored
 from models.lstm_autoencoder.inputs import INPUTS, minutes_of, with_mid_return
 from models.lstm_autoencoder.network import Network, Shape

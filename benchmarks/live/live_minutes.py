@@ -17,7 +17,7 @@ from benchmarks.measuring import joined, synthetic_days
 from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.anomaly_classifier.examples import injected
 from models.ensemble.detector import EnsembleDetector
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition

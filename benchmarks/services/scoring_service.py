@@ -33,8 +33,8 @@ from models.base import Detector
 from models.ensemble.detector import EnsembleDetector
 from models.ensemble.onnx_graph import MARKET, SCORES, ensemble_graph
 from models.ensemble.storage import WHOLE, member_folders
-from models.forest_onnx import forest_graph
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
+from models.isolation_forest.onnx_graph import forest_graph
 from models.onnx_files import session
 from models.served.classifier import classifier_graph
 from models.served.evidence import EvidenceArrays
@@ -69,7 +69,7 @@ import sys
 from pathlib import Path
 import polars as pl
 from fastapi import FastAPI
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 app, detector = FastAPI(), IsolationForestDetector.load(Path({folder!r}))
 @app.post('/score')
 def score(row: dict):

@@ -39,7 +39,7 @@ _PEER_SCRIPT = Path(__file__).parents[1] / "peers" / "feast_duckdb.py"
 
 
 def wide_table(features: int) -> Table:
-    """A table of minutes with so many features."""
+    """A table of minutes with that number of features."""
     columns = [Column(name, TIME, "time") for name in ("event_time", "known_time")]
     columns += [Column(f"f{number:03d}", pl.Float64(), "feature") for number in range(features)]
     symbol = Column("symbol", pl.Categorical(), "symbol")

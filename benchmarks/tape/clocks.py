@@ -45,7 +45,7 @@ def returns_of(closes: list[pl.Series]) -> np.ndarray:
 
 
 class Facts(NamedTuple):
-    """Of the standardised returns of a clock's bars: a statistic over its spread under chance, or its p-value, tells how unlikely it is."""
+    """Tests of the standardised returns of a clock's bars: each statistic in units of its spread under chance, or with its p-value."""
 
     bars_a_day: float
     excess_kurtosis: float

@@ -68,7 +68,7 @@ def _alert(row: dict[str, Any]) -> None:
 
 
 def _replay(market: Market, row: dict[str, Any], zone: str) -> None:
-    """The tape from shortly before the event to shortly after it, as it came."""
+    """The tape from shortly before the event to shortly after it, second by second."""
     st.subheader("Replay")
     start, end, known = row["start_time"], row["end_time"] or row["start_time"], row["known_time"]
     first, last = start - _BEFORE, min(max(end, known) + _AFTER, start - _BEFORE + LONGEST)

@@ -15,12 +15,12 @@ from models.anomaly_classifier.prepared import Prepared, as_float32
 from models.anomaly_classifier.trees import Trees
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
-from models.ensemble.calibration import Levels
+from models.calibration.levels import Levels
+from models.calibration.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.evidence import DETECTOR_FEATURES, Evidence, Sign
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.profile import group_names
-from models.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
@@ -154,7 +154,7 @@ class AnomalyClassifierDetector:
         return found["score"].fill_null(float("nan")).to_numpy()
 
     def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
-        """Once in how many hours ordinary tape of a symbol scores as high; None if the training was too short to tell."""
+        """The hours of ordinary tape between scores as high; None if the training was too short for a calibration."""
         return hours_between(self.name, self._fitted.levels, scores, symbols)
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:

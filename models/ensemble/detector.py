@@ -10,9 +10,10 @@ import polars as pl
 
 from models.attributions import attributions_of
 from models.base import Detector, DetectorError, Scores
-from models.ensemble.calibration import Levels, declared, hours_of, score_of, threshold_of, unbounded
+from models.calibration.levels import Levels, declared, hours_of, score_of, threshold_of, unbounded
+from models.calibration.storage import LEVELS, frame_of, read_levels
 from models.ensemble.parts import Contributions, parts_of
-from models.ensemble.storage import LEVELS, MEMBERS, WHOLE, frame_of, member_folders, read_levels
+from models.ensemble.storage import MEMBERS, WHOLE, member_folders
 from models.loading import load_detector
 from models.manifest import Manifest, described, file_hash
 from tapewatch.market.tables.tape import ATTRIBUTIONS

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from models.ensemble.calibration import MINUTES
+from models.calibration.levels import MINUTES
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
 from models.reasons import worded

@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from models.base import Scores
-from models.ensemble.calibration import Level, Levels
+from models.calibration.levels import Level, Levels
 from models.onnx_files import constant, model_of
 from models.profile import EVERY_MARKET
 

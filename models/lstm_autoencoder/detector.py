@@ -12,7 +12,8 @@ import polars as pl
 
 from models.attributions import attributions_of
 from models.base import DetectorError, Scores
-from models.ensemble.calibration import Levels
+from models.calibration.levels import Levels
+from models.calibration.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.evidence import Tails
 from models.lstm_autoencoder.forward import Weights, restored
 from models.lstm_autoencoder.inputs import (
@@ -29,7 +30,6 @@ from models.lstm_autoencoder.training import AutoencoderParameters, Epoch, train
 from models.manifest import Manifest, described, file_hash
 from models.naming import OUTAGE_S
 from models.profile import Profile
-from models.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.threshold import for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
@@ -152,7 +152,7 @@ class LstmAutoencoderDetector:
         return np.where(_held_out(rows), self.score(rows), np.nan)
 
     def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
-        """Once in how many hours ordinary tape of a symbol scores as high; None if the training was too short to tell."""
+        """The hours of ordinary tape between scores as high; None if the training was too short for a calibration."""
         return hours_between(self.name, self._fitted.levels, scores, symbols)
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import polars as pl
 from scipy.stats import chi2
 
 from models.base import Detector, Scores
-from models.ensemble.calibration import declared
+from models.calibration.levels import declared
 from models.ensemble.detector import EnsembleDetector
 from models.promotion.comparison import Comparison
 from models.threshold import ALERTS_PER_SYMBOL_HOUR

@@ -30,7 +30,7 @@ class RowScorer(Protocol):
         ...
 
     def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
-        """Once in how many hours ordinary tape of each row's symbol scores as high; None if the training was too short to tell."""
+        """The hours of ordinary tape of each row's symbol between scores as high; None if the training was too short for a calibration."""
         ...
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:

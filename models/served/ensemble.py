@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import DetectorError, Scores
-from models.ensemble.calibration import hours_of, unbounded
+from models.calibration.levels import hours_of, unbounded
+from models.calibration.storage import read_levels
 from models.ensemble.parts import parts_of
-from models.ensemble.storage import WHOLE, read_levels
+from models.ensemble.storage import WHOLE
 from models.manifest import Manifest
 from models.served.base import RowScorer
 from models.served.levels import LevelArrays

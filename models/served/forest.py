@@ -60,15 +60,15 @@ class ForestScorer:
 
 def forest_graph(folder: Path) -> bytes:
     """The graph of a saved forest, to path lengths."""
-    from models.forest_onnx import length_graph  # noqa: PLC0415 - imports scikit-learn
-    from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415
+    from models.isolation_forest.detector import IsolationForestDetector  # noqa: PLC0415
+    from models.isolation_forest.onnx_graph import length_graph  # noqa: PLC0415 - imports scikit-learn
 
     return bytes(length_graph(IsolationForestDetector.load(folder).forest).SerializeToString())
 
 
 def forest_paths(folder: Path) -> dict[str, Any]:
     """The trees of a saved forest, for its reasons."""
-    from models.forest_paths import explainer  # noqa: PLC0415 - imports scikit-learn
-    from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415
+    from models.isolation_forest.detector import IsolationForestDetector  # noqa: PLC0415
+    from models.isolation_forest.paths import explainer  # noqa: PLC0415 - imports scikit-learn
 
     return arrays_of(explainer(IsolationForestDetector.load(folder).forest))

@@ -1,4 +1,4 @@
-"""The levels of an ensemble as arrays: the numbers of `models/ensemble/calibration.py`, all members at once."""
+"""The levels of an ensemble as arrays: the numbers of `models/calibration/levels.py`, all members at once."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Scores
-from models.ensemble.calibration import Level, Levels, hours_of_level, score_of, unbounded
+from models.calibration.levels import Level, Levels, hours_of_level, score_of, unbounded
+from models.calibration.rarity import stored_levels
 from models.ensemble.storage import WHOLE
 from models.profile import EVERY_MARKET, group_name
-from models.rarity import stored_levels
 from models.scan.tail import RATES
 
 #: The level of each height that is stored: 1 at the commonest peaks.
@@ -55,7 +55,7 @@ class LevelArrays:
 
 
 class HourTable:
-    """A detector's own levels (`models/rarity.py`), as hours of ordinary tape between scores as high.
+    """A detector's own levels (`models/calibration/rarity.py`), as hours of ordinary tape between scores as high.
 
     Args:
         name: of the detector.
@@ -68,7 +68,7 @@ class HourTable:
 
     @classmethod
     def stored(cls, folder: Path, name: str) -> "HourTable | None":
-        """Of the detector saved in `folder`; None if its training was too short to tell."""
+        """The table of the detector saved in `folder`; None if its training was too short for a calibration."""
         levels = stored_levels(folder, name)
         return cls(name, levels) if levels else None
 

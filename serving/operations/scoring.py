@@ -30,7 +30,7 @@ _FEW_ROWS: Final = 64
 _QUICK_BYTES: Final = 2_048
 _SLICE, _EXPLAINED_SLICE = 5_120, 16
 _MOST_EXPLAINED: Final = 1_000
-#: After so many seconds a request is refused that would take so many times as long as it may.
+#: A request is judged by its speed after this many seconds, and refused if it would take this multiple of its time limit.
 _TRIED_S, _SURE = 3.0, 1.5
 #: Symbols that a refusal names.
 _MOST_NAMED: Final = 5

@@ -1,4 +1,4 @@
-"""Tells splits from price shocks, by the ratio of the levels, the day's prices and the traded volume."""
+"""Distinguishes splits from price shocks by the ratio of the levels, the day's prices and the traded volume."""
 
 import math
 from collections.abc import Sequence

@@ -31,6 +31,11 @@ def is_local(path: UPath) -> bool:
     return path.protocol in ("", "file")
 
 
+def is_of_object_store(error: BaseException) -> bool:
+    """Whether an error is one that a client of an object store raises: its own classes derive from no common one."""
+    return type(error).__module__.startswith(("aiohttp.", "botocore."))
+
+
 def write_whole(
     path: Path, content: str | bytes | Callable[[BinaryIO], object], *, is_synced: bool = True, is_shared: bool = False
 ) -> int:

@@ -22,7 +22,7 @@ from tapewatch.labels.shared.revisions import Revision, pushed_text, read_pushed
 from tapewatch.market.tables.live import LABELS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.people.human_labels import exchange_labels
-from tapewatch.store.durable import is_local, make_folder, process_lock, write_whole
+from tapewatch.store.durable import is_local, is_of_object_store, make_folder, process_lock, write_whole
 
 _SUFFIX = ".labels.json"
 
@@ -106,8 +106,7 @@ class SharedLabels:
         try:
             yield
         except Exception as error:
-            of_client = type(error).__module__.startswith(("aiohttp.", "botocore."))
-            if not of_client and not isinstance(error, (OSError, ValueError, ImportError)):
+            if not is_of_object_store(error) and not isinstance(error, (OSError, ValueError, ImportError)):
                 raise
             raise LabelError(
                 f"{self.url} cannot be {done} ({error}): check the address, for a bucket AWS_ENDPOINT_URL and the credentials too"

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 from assets.detections.explaining import explained
 from models.ensemble.detector import EnsembleDetector
 from models.importance.attributed import additivity
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.lstm_autoencoder.training import AutoencoderParameters
 from tests.support.detectors import ordinary_rows

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.shared import judgements
+from assets.shared import judgements, look_ahead
 from assets.shared.checks import shown
 from assets.tape.loading import judge_counts
 from tapewatch.bars.coverage import coverage
@@ -190,11 +190,11 @@ def test_gaps(lake: Lake) -> None:
 )
 def test_no_look_ahead(lake: Lake, table: Table, feature: str) -> None:
     for partition, symbol in SYMBOLS.items():
-        passed, facts = judgements.no_look_ahead(table, lake, partition)
+        passed, facts = look_ahead.no_look_ahead(table, lake, partition)
         assert (passed, facts["symbol"], facts["rows"]) == (True, symbol, lake.rows(table, partition))
     ahead = pl.col(feature).shift(-1).fill_null(strategy="forward")
     lake.write(table, STOCKS, lake.read(table, STOCKS).with_columns(ahead))
-    passed, facts = judgements.no_look_ahead(table, lake, STOCKS)
+    passed, facts = look_ahead.no_look_ahead(table, lake, STOCKS)
     assert (passed, facts["check"], facts["columns"]) == (False, "cut", [feature])
 
 
@@ -206,15 +206,15 @@ def test_no_look_ahead_on_a_day_of_quotes_and_on_a_day_of_bars(lake: Lake) -> No
     quotes, bars = lake.read(QUOTES, CRYPTO), lake.read(BARS, CRYPTO)
     lake.write(TRADES, CRYPTO, TRADES.empty(), allow_shrink=True)
     lake.write(MICROSTRUCTURE, CRYPTO, microstructure(TRADES.empty(), quotes, session), allow_shrink=True)
-    passed, facts = judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
+    passed, facts = look_ahead.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
     assert (passed, facts["rows"]) == (True, 1440)
     lake.write(QUOTES, CRYPTO, QUOTES.empty(), allow_shrink=True)
     features = bar_features(bars, session)
     lake.write(MICROSTRUCTURE, CRYPTO, features, allow_shrink=True)
-    passed, facts = judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
+    passed, facts = look_ahead.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
     assert (passed, facts["rows"]) == (True, 1440)
     lake.write(MICROSTRUCTURE, CRYPTO, features.with_columns(AHEAD))
-    assert not judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)[0]
+    assert not look_ahead.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)[0]
 
 
 def test_no_look_ahead_of_bins_labels_and_information_bars(lake: Lake) -> None:
@@ -228,13 +228,13 @@ def test_no_look_ahead_of_bins_labels_and_information_bars(lake: Lake) -> None:
         (INFORMATION_BARS, few.rows(tape), "close", few),
     ):
         lake.write(table, STOCKS, rows)
-        passed, facts = judgements.no_look_ahead(table, lake, STOCKS, computation)
+        passed, facts = look_ahead.no_look_ahead(table, lake, STOCKS, computation)
         assert (passed, facts["rows"]) == (True, rows.height), table.name
         lake.write(table, STOCKS, rows.with_columns(pl.col(column).shift(-1).fill_null(strategy="forward")))
-        passed, facts = judgements.no_look_ahead(table, lake, STOCKS, computation)
+        passed, facts = look_ahead.no_look_ahead(table, lake, STOCKS, computation)
         assert (passed, facts["columns"]) == (False, [column]), table.name
     lake.write(BINS_5S, STOCKS, BINS_5S.empty(), allow_shrink=True)
-    assert not judgements.no_look_ahead(BINS_5S, lake, STOCKS)[0]
+    assert not look_ahead.no_look_ahead(BINS_5S, lake, STOCKS)[0]
 
 
 def test_rows_match_source(lake: Lake) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from assets.models import training
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from resources.lake import LakeTable
 from resources.mlflow_registry import ModelRegistry
 from resources.model_logging import lock_file_hash

@@ -12,7 +12,7 @@ from assets.serving.bento import replayed_requests
 from resources.profiles import resources_for
 from resources.stores import FeatureStoreResource
 from serving.app import application
-from serving.traffic import read_traffic
+from serving.traffic.log import read_traffic
 from tapewatch.market.tables.serving import REPLAYED_REQUESTS
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.settings import Settings

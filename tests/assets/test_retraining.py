@@ -11,7 +11,7 @@ from assets.models import training
 from assets.models.validation import ValidationDays
 from models import manifest
 from models.base import DetectorError
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.tables.tape import TRUTH_LABELS
 from tests.support.detectors import ordinary_rows

@@ -10,7 +10,7 @@ import pytest
 from assets.models import training
 from assets.models.forest import MODEL
 from assets.models.traded import bets_after, bets_of, bets_of_champions, demote, losers, metrics_of
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from resources.mlflow_registry import ModelRegistry
 from resources.promotion import Promoter
 from tapewatch.market.instruments import Market, Partition

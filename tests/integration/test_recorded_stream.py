@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from models.baselines.time_of_day import TimeOfDayDetector
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import LIVE_CLOCKS
 from tapewatch.bars.time_bars import minute_bars

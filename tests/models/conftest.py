@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from tapewatch.market.instruments import Market
 from tests.support.synthetic_days import days, synthetic_day
 

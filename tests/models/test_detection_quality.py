@@ -7,7 +7,7 @@ import pytest
 
 from models.evaluation import Evaluation, evaluate
 from models.events import merge_anomalies
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.naming import UNUSUAL
 from models.rules import volume_ratio
 from tapewatch.features.microstructure import microstructure

@@ -5,7 +5,7 @@ import pytest
 from shap import TreeExplainer
 from sklearn.ensemble import IsolationForest
 
-from models.forest_paths import explainer
+from models.isolation_forest.paths import explainer
 
 
 @pytest.mark.parametrize(("samples", "share"), [(256, 1.0), (256, 0.5), (2, 1.0)])

@@ -9,7 +9,7 @@ import pytest
 
 from models.base import DetectorError
 from models.evidence import DETECTOR_FEATURES
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from models.manifest import _minor
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.tape import ATTRIBUTIONS, MICROSTRUCTURE

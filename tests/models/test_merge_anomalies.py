@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from models.events import merge_anomalies, top_reasons
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.naming import UNUSUAL
 from tapewatch.market.tables.tape import ANOMALIES, ATTRIBUTIONS, MICROSTRUCTURE, SYMBOL, TIME
 from tests.support.detectors import ordinary_rows

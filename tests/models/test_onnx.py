@@ -8,8 +8,8 @@ import pytest
 from sklearn.ensemble import IsolationForest
 
 from models.base import DetectorError
-from models.forest_onnx import forest_graph
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
+from models.isolation_forest.onnx_graph import forest_graph
 from models.lstm_autoencoder.forward import Weights, restored
 from models.lstm_autoencoder.onnx_graph import autoencoder_graph
 from models.onnx_export import export_onnx

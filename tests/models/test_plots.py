@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from models import plots
 from models.evaluation import Evaluation, evaluate
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.plots import beeswarm, precision_recall, recall_by_kind, scan_recall_by_kind, score_distribution
 from models.rules import volume_ratio
 from tapewatch.market.instruments import Market

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from models.base import Detector
-from models.ensemble.storage import LEVELS, member_folders
+from models.calibration.storage import LEVELS
+from models.ensemble.storage import member_folders
 from models.loading import load_detector
 from models.manifest import MANIFEST_NAME
 from models.served.loading import load_row_scorer, write_graphs

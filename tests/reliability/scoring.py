@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 import psutil
 
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
 from serving.__main__ import serve_command

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from models.events import merge_anomalies
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from serving.loader import Scorer
 from tests.support.detectors import extreme, fitted, ordinary_rows
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from serving.app import application
 from serving.deployment import Deployment
 from serving.http.log import Log

@@ -6,7 +6,7 @@ import polars as pl
 from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.anomaly_classifier.learning import Growth
 from models.ensemble.detector import EnsembleDetector
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from tapewatch.market.instruments import Market, session_of
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.anomalies import MINUTE, OPEN

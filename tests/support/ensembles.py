@@ -7,9 +7,9 @@ import polars as pl
 
 from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.anomaly_classifier.learning import Growth
-from models.ensemble.calibration import threshold_of
+from models.calibration.levels import threshold_of
 from models.ensemble.detector import EnsembleDetector
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.market.tables.tape import BARRIER_LABELS
 from tests.support.labelled_minutes import injected_minutes

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from models.events import merge_anomalies
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from models.patterns.shape import patterns
 from models.scan.detector import Day, ScanDetector
 from tapewatch.bars.time_bars import minute_bars

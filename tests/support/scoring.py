@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.served.loading import write_graphs
 from serving.deployment import Deployment
 from serving.loader import Scorer

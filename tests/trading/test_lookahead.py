@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets.shared.judgements import no_look_ahead
+from assets.shared.look_ahead import no_look_ahead
 from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s

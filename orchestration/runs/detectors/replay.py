@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import polars as pl
 from rich.table import Table
 
-from serving.replayed import rescored
 from serving.schemas import Model
-from serving.traffic import read_traffic
+from serving.traffic.log import read_traffic
+from serving.traffic.replayed import rescored
 from serving.versions import Versions
 from tapewatch.settings import Settings
 

@@ -8,7 +8,7 @@ import polars as pl
 from tapewatch.features.cross_asset.panel import Panel, panel_of
 from tapewatch.features.cross_asset.windows import moments
 from tapewatch.features.families.rows import known
-from tapewatch.market.arrays import Array, flat
+from tapewatch.market.arrays import Array
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables.features import CORRELATION_MINUTES, CORRELATIONS
@@ -44,7 +44,7 @@ def correlations(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
     start = session.regular_start + end * NS_PER_MINUTE
     names = pl.Series(panel.symbols, dtype=SYMBOL)
     rows = pl.DataFrame({"symbol": names[one], "other": names[two], "event_time": pl.Series(start).cast(TIME)})
-    known_time = pl.Series(np.maximum(start + NS_PER_MINUTE, _latest(panel)[end])).cast(TIME)
+    known_time = pl.Series(np.maximum(start + NS_PER_MINUTE, panel.known_by(LOOK_BACK)[end])).cast(TIME)
     columns = {f"correlation_{width}m": column for width, column in zip(CORRELATION_MINUTES, values, strict=True)}
     # Symbols of the panel are in order.
     order = np.lexsort((end, two, one))
@@ -80,12 +80,3 @@ def _pairwise(returns: Array, width: int) -> Array:
             if xx > 0.0 and yy > 0.0:
                 out[one, two] = out[two, one] = min(max(xy / np.sqrt(xx * yy), -1.0), 1.0)
     return out
-
-
-def _latest(panel: Panel) -> Array:
-    """When the bars of the longest window before each minute's end were all known, ns UTC; 0 without a bar."""
-    latest = np.zeros(panel.prices.shape[0], np.int64)
-    np.maximum.at(latest, panel.minute, flat(panel.bars["known_time"]))
-    padded = np.concatenate([np.zeros(LOOK_BACK - 1, np.int64), latest])
-    found: Array = np.lib.stride_tricks.sliding_window_view(padded, LOOK_BACK).max(axis=1)
-    return found

@@ -34,6 +34,14 @@ class Panel:
     returns: Array
     market: Array
 
+    def known_by(self, minutes: int) -> Array:
+        """When the bars of so many minutes up to each minute's end were all known, ns UTC; 0 without a bar."""
+        latest = np.zeros(self.prices.shape[0], np.int64)
+        np.maximum.at(latest, self.minute, flat(self.bars["known_time"]))
+        padded = np.concatenate([np.zeros(minutes - 1, np.int64), latest])
+        found: Array = np.lib.stride_tricks.sliding_window_view(padded, minutes).max(axis=1)
+        return found
+
 
 def panel_of(bars: pl.DataFrame, session: Session) -> Panel:
     """The panel of minute bars with the columns symbol, time, known_time and close.

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 
 from tapewatch.features.cross_asset import components, pairs
-from tapewatch.features.cross_asset.panel import Panel, panel_of
+from tapewatch.features.cross_asset.panel import panel_of
 from tapewatch.features.cross_asset.windows import correlation, shifted, slope, total
 from tapewatch.features.families.rows import known
-from tapewatch.market.arrays import Array, flat
+from tapewatch.market.arrays import Array
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables.features import BETA_MINUTES, CROSS_ASSET, RESIDUAL_MINUTES
 
@@ -48,7 +48,7 @@ def cross_asset(bars: pl.DataFrame, session: Session, *, since_ns: int | None = 
         panel.bars.filter(wanted)
         .select("symbol", event_time="time")
         .with_columns(
-            known_time=pl.Series(_known(panel)[wanted]).cast(pl.Datetime("ns", "UTC")),
+            known_time=pl.Series(panel.known_by(LOOK_BACK)[panel.minute[wanted]]).cast(pl.Datetime("ns", "UTC")),
             pair=pl.Series(names.tolist(), dtype=pl.String),
             **known({name: column[place] for name, column in values.items()}),
         )
@@ -79,12 +79,3 @@ def _fisher(values: Array) -> Array:
     """Fisher's transform, whose standard error is 1/√(n - 3); that of ±1 is bounded."""
     transformed: Array = np.arctanh(np.clip(values, -_NEARLY_ONE, _NEARLY_ONE))
     return transformed
-
-
-def _known(panel: Panel) -> Array:
-    """When each row is known: the latest known time of the market's bars in the longest window."""
-    latest = np.zeros(panel.prices.shape[0], np.int64)
-    np.maximum.at(latest, panel.minute, flat(panel.bars["known_time"]))
-    padded = np.concatenate([np.zeros(LOOK_BACK - 1, np.int64), latest])
-    known_by: Array = np.lib.stride_tricks.sliding_window_view(padded, LOOK_BACK).max(axis=1)
-    return known_by[panel.minute]

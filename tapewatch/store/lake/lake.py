@@ -25,7 +25,7 @@ from upath import UPath
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.store.durable import Staging, WriteError, is_local
+from tapewatch.store.durable import Staging, WriteError, is_local, is_of_object_store
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, symbol_counts, write_parquet
 from tapewatch.store.lake.versions import forget, keep_superseded
 
@@ -255,7 +255,7 @@ class Lake:
         try:
             yield
         except Exception as error:
-            if is_local(self.root) or not type(error).__module__.startswith(("aiohttp.", "botocore.")):
+            if is_local(self.root) or not is_of_object_store(error):
                 raise
             raise LakeError(
                 f"the lake {self.root} does not answer ({error}): check the network, AWS_ENDPOINT_URL and the credentials; "

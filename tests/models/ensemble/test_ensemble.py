@@ -14,12 +14,12 @@ from models.anomaly_classifier.learning import Growth
 from models.base import DetectorError
 from models.baselines.limits import LimitsDetector
 from models.baselines.time_of_day import TimeOfDayDetector
-from models.ensemble.calibration import Level, hours_of, score_of, threshold_of
+from models.calibration.levels import Level, hours_of, score_of, threshold_of
 from models.ensemble.detector import EnsembleDetector
 from models.ensemble.incidents import incidents_of
 from models.events import merge_anomalies
-from models.forest_onnx import length_graph
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
+from models.isolation_forest.onnx_graph import length_graph
 from models.loading import load_detector
 from models.onnx_export import export_onnx
 from models.served import loading

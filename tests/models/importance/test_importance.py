@@ -6,7 +6,7 @@ import pytest
 
 from models.importance.attributed import additivity, mean_absolute, steadiness
 from models.importance.permutation import clusters, decreases, decreases_unseen
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 from tests.support.detectors import ordinary_rows
 

@@ -12,7 +12,7 @@ import pytest
 
 from models.base import DetectorError
 from models.ensemble.storage import member_folders
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from models.served.forest import ForestScorer
 from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
 from orchestration.runs.detectors.replay import ReplayError, replay
 from serving.loader import Scorer
-from serving.traffic import TrafficLog
+from serving.traffic.log import TrafficLog
 from tapewatch.settings import Settings
 from tests.support.detectors import extreme, fitted, ordinary_rows
 

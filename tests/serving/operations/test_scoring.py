@@ -13,7 +13,7 @@ from models.served.minutes import Minutes
 from serving.contract import examples
 from serving.operations import scoring
 from serving.schemas import MAX_ROWS
-from serving.traffic import read_traffic
+from serving.traffic.log import read_traffic
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, session_of

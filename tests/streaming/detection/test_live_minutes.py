@@ -11,7 +11,7 @@ import pytest
 from models.base import Detector
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
-from models.isolation_forest import IsolationForestDetector
+from models.isolation_forest.detector import IsolationForestDetector
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.streaming.detection.findings import CHAMPION, Finding, Source

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import helper
 from sklearn.ensemble import IsolationForest
 
-from models.forest_paths import average_path
+from models.isolation_forest.paths import average_path
 from models.onnx_files import constant, model_of, trees_of
 
 INPUT, LENGTH, OUTPUT = "evidence", "length", "score"

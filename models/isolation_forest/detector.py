@@ -12,13 +12,13 @@ from sklearn.ensemble import IsolationForest
 
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
-from models.ensemble.calibration import Levels
+from models.calibration.levels import Levels
+from models.calibration.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.evidence import DETECTOR_FEATURES, Evidence
-from models.forest_file import read_forest, write_forest
-from models.forest_paths import explainer
+from models.isolation_forest.file import read_forest, write_forest
+from models.isolation_forest.paths import explainer
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
-from models.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
@@ -123,7 +123,7 @@ class IsolationForestDetector:
         return self._score_inputs(self._fitted.evidence.held_out_inputs(rows))
 
     def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
-        """Once in how many hours ordinary tape of a symbol scores as high; None if the training was too short to tell."""
+        """The hours of ordinary tape between scores as high; None if the training was too short for a calibration."""
         return hours_between(self.name, self._fitted.levels, scores, symbols)
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from models.base import Scores
-from models.ensemble.calibration import Levels, declared, hours_of_level, unbounded
-from models.ensemble.storage import LEVELS, frame_of, read_levels
+from models.calibration.levels import Levels, declared, hours_of_level, unbounded
+from models.calibration.storage import LEVELS, frame_of, read_levels
 from models.manifest import file_hash
 
 
@@ -25,7 +25,7 @@ def fit_levels(name: str, scores: Scores, rows: pl.DataFrame) -> Levels | None:
 
 
 def hours_between(name: str, levels: Levels | None, scores: Scores, symbols: pl.Series) -> Scores | None:
-    """Once in how many hours ordinary tape of a symbol scores as high; a million stands for more; None without levels."""
+    """The hours of ordinary tape of a symbol between scores as high; a million stands for more; None without levels."""
     if levels is None:
         return None
     return hours_of_level(levels.of(unbounded(name, scores), symbols, is_pooled=True))
