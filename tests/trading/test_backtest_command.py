@@ -93,6 +93,9 @@ def test_what_is_stored_in_the_lake_is_applied_without_naming_it(home: Path, mon
         assert result.exit_code == code, result.output
         return result.output
 
+    monkeypatch.delenv("POLYGON_API_KEY", raising=False)
+    assert "set POLYGON_API_KEY, or name a file with --file" in " ".join(stored(code=1).split())
+    assert "1 halt stored" in stored("--halts", "halts.csv")
     assert "1 halt stored" in stored("--file", "actions.csv", "--halts", "halts.csv")
     next_day = TAPE.with_columns(
         pl.col("time", "known_time").dt.offset_by("1d"), pl.col("open", "high", "low", "close") / 2

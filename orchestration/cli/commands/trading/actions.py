@@ -54,7 +54,7 @@ def actions(
 ) -> None:
     """Store splits and cash dividends of stocks in the lake, from the vendor or a file, and halts from a file.
 
-    `tapewatch backtest` and paper accounts apply what is stored. A second run replaces what the first stored of these symbols and days.
+    The vendor needs a key; halts alone need none. `tapewatch backtest` and paper accounts apply what is stored. A second run replaces what the first stored of these symbols and days.
 
     [dim]tapewatch actions --from 2024-06-03 --to 2024-06-28 --symbols AAPL,NVDA
     tapewatch actions --from 2024-06-03 --to 2024-06-28 --file actions.csv --halts halts.csv[/]
@@ -62,6 +62,7 @@ def actions(
     import polars as pl  # noqa: PLC0415
 
     from orchestration.runs.backfill import impatient_source, parse_symbols  # noqa: PLC0415
+    from tapewatch.feeds.source import SourceError  # noqa: PLC0415
     from tapewatch.market.tables.trading import CORPORATE_ACTIONS, HALTS  # noqa: PLC0415
     from tapewatch.store.lake.lake import Lake  # noqa: PLC0415
     from tapewatch.trading import recorded  # noqa: PLC0415
@@ -71,16 +72,19 @@ def actions(
     if days[1] < days[0]:
         raise typer.BadParameter(f"the range ends on {days[1]}, before it begins on {days[0]}")
     lake, stopped = Lake(settings.lake_root), recorded.read_halts(halts) if halts else HALTS.empty()
-    wanted = parse_symbols(symbols, market) if symbols else settings.markets[market].symbols
-    if file is not None:
-        rows = recorded.read_actions(file)
-        named = pl.concat([frame["symbol"].cast(pl.String) for frame in (rows, stopped)])
+    wanted, key = parse_symbols(symbols, market) if symbols else settings.symbols(market), settings.polygon_api_key
+    rows = None
+    if file is not None or (key is None and halts is not None):
+        rows = recorded.read_actions(file) if file else None
+        named = pl.concat([frame["symbol"].cast(pl.String) for frame in (rows, stopped) if frame is not None])
         wanted = wanted if symbols else tuple(named.unique().sort())
+    elif key is None:
+        raise SourceError("no source of splits and dividends: set POLYGON_API_KEY, or name a file with --file")
     else:
-        source = impatient_source(settings, settings.polygon_api_key.get_secret_value())
-        found = (source.reference.corporate_actions(symbol, *days) for symbol in wanted)
-        rows = pl.concat([CORPORATE_ACTIONS.empty(), *found])
-    store_events(lake, CORPORATE_ACTIONS, market, rows, *days, wanted)
+        reference = impatient_source(settings, key.get_secret_value()).reference
+        rows = pl.concat([CORPORATE_ACTIONS.empty(), *(reference.corporate_actions(each, *days) for each in wanted)])
+    if rows is not None:
+        store_events(lake, CORPORATE_ACTIONS, market, rows, *days, wanted)
     if halts is not None:
         count = store_events(lake, HALTS, market, stopped, *days, wanted)
         console.print(f"{count:,} {'halt' if count == 1 else 'halts'} stored")
