@@ -7,7 +7,7 @@ import dagster as dg
 from assets.detections import anomalies, drift, explanations, importance, patterns, reports
 from assets.features import bins, by_minute, of_market, store
 from assets.labels import further_labels, labels
-from assets.models import autoencoder, champion, combination, forest, scan
+from assets.models import autoencoder, champion, combination, comparing, forest, scan
 from assets.serving import bento
 from assets.shared.partitions import starting
 from assets.tape import bars, coverage, stream, ticks
@@ -22,7 +22,7 @@ _ASSET_MODULES = [
     *(ticks, bars, stream, coverage),
     *(by_minute, bins, of_market, store),
     *(labels, further_labels),
-    *(forest, autoencoder, combination, scan, champion),
+    *(forest, autoencoder, combination, comparing, scan, champion),
     *(anomalies, patterns, explanations, importance, drift, reports),
     bento,
     *(days, judged),

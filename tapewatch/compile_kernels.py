@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
+from models.anomaly_classifier.walking import leaves_of
 from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.features.aggressor import aggressor_agreement
@@ -28,6 +29,7 @@ from tapewatch.market.tables.trading import ORDERS
 from tapewatch.store.lake.joins.as_of import hold_at, is_sorted
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.trading.bets.path import Paths
 from tapewatch.trading.engine import EngineSettings, Simulation, run
 from tapewatch.trading.sizing import averaged_at_start
 
@@ -60,6 +62,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "scan", partial(_scan, tape)
     yield "trading", partial(_trades, tape)
     yield "bet sizes", _bet_sizes
+    yield "trees", _trees
     yield "joins", _join
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
@@ -96,12 +99,21 @@ def _scan(tape: SyntheticTape) -> None:
 
 
 def _trades(tape: SyntheticTape) -> None:
-    """An order over quotes, over bars, and cancelled."""
+    """An order over quotes, over bars, and cancelled; and the path of a bet."""
     symbol = tape.symbols(Market.STOCKS)[0]
     quotes, trades, bars = (each(symbol, _DATE) for each in (tape.quotes, tape.trades, tape.bars))
     for day in ((quotes, trades), bars):
         run(ORDERS.empty(), day)
     Simulation(EngineSettings()).cancel([], 0)
+    session = Partition(_DATE, Market.STOCKS).session
+    paths = Paths(bars.with_columns(known_time=pl.col("time").dt.offset_by("1m")), session)
+    paths.end_ns(symbol, 1, 1.0, session.regular_start, 20.0, 30, through_ns=session.regular_end)
+
+
+def _trees() -> None:
+    """A tree of one leaf."""
+    node, number = np.zeros(1, dtype=np.int64), np.zeros(1)
+    leaves_of(np.zeros((1, 1)), node, number, node, node, node)
 
 
 def _bet_sizes() -> None:

@@ -9,8 +9,9 @@ import polars as pl
 
 from assets.shared import judgements
 from assets.shared.about import about_days
-from assets.shared.checks import Check, Checked, key_of, named, results
+from assets.shared.checks import Check, Checked, key_of, results
 from assets.shared.partitions import open_partitions, run_partitions
+from assets.shared.shown import named
 from resources.lake import Days, LakeResource, LakeTable
 from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource

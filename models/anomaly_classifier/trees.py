@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from shap import TreeExplainer
 
+from models.anomaly_classifier.walking import leaves_of
+
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 #: Rows whose paths are followed at once.
@@ -25,7 +27,6 @@ class Trees:
         feature, threshold, left, right, value, cover: one a node; `value` counts at leaves, `cover` is the number of training rows.
         root, output: one a tree.
         base: one an output, to which the leaves add.
-        depth: most steps from a root to a leaf.
     """
 
     feature: Indices
@@ -37,7 +38,6 @@ class Trees:
     root: Indices
     output: Indices
     base: Floats
-    depth: int
 
     @classmethod
     def of(cls, boosted: Sequence[Any]) -> Self:
@@ -50,7 +50,7 @@ class Trees:
         roots: list[int] = []
         outputs: list[int] = []
         bases: list[Floats] = []
-        depth = size = 0
+        size = 0
         for model in boosted:
             first = sum(base.size for base in bases)
             bases.append(np.ravel(model._baseline_prediction).astype(np.float64))
@@ -60,7 +60,7 @@ class Trees:
                     nodes.append((own, size))
                     roots.append(size)
                     outputs.append(first + output)
-                    depth, size = max(depth, int(own["depth"].max())), size + own.size
+                    size += own.size
         at = [np.arange(own.size) + start for own, start in nodes]
         leaf = np.concatenate([own["is_leaf"].astype(bool) for own, _ in nodes])
 
@@ -78,7 +78,6 @@ class Trees:
             np.array(roots, dtype=np.int64),
             np.array(outputs, dtype=np.int64),
             np.concatenate(bases),
-            depth,
         )
 
     def margins(self, inputs: Floats) -> Floats:
@@ -88,11 +87,7 @@ class Trees:
         )  # fmt: skip
 
     def _margins(self, inputs: Floats) -> Floats:
-        rows = np.arange(len(inputs))[:, None]
-        node = np.broadcast_to(self.root, (len(inputs), self.root.size))
-        for _ in range(self.depth):
-            goes_left = inputs[rows, self.feature[node]] <= self.threshold[node]
-            node = np.where(goes_left, self.left[node], self.right[node])
+        node = leaves_of(np.ascontiguousarray(inputs), self.feature, self.threshold, self.left, self.right, self.root)
         leaves, margins = self.value[node], np.tile(self.base, (len(inputs), 1))
         for output in range(self.base.size):
             margins[:, output] += leaves[:, self.output == output].sum(axis=1)
@@ -156,5 +151,4 @@ class Trees:
     @classmethod
     def of_arrays(cls, file: Any, prefix: str) -> Self:
         """The trees that `arrays` gave. Raises KeyError for a missing array."""
-        whole = {name: file[f"{prefix}{name}"] for name in cls.__dataclass_fields__}
-        return cls(**{**whole, "depth": int(whole["depth"])})
+        return cls(**{name: file[f"{prefix}{name}"] for name in cls.__dataclass_fields__})

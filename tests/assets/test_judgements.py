@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from assets.shared import judgements, look_ahead
-from assets.shared.checks import shown
+from assets.shared.shown import facts_of
 from assets.tape.loading import judge_counts
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.information.clocks import Clock, Thresholds
@@ -250,15 +250,15 @@ def test_rows_match_source(lake: Lake) -> None:
 
 
 def test_facts_of_one_partition_are_plain_numbers_with_its_name() -> None:
-    assert shown({STOCKS: (True, {"share": 0.5, "quotes": 3, "none": None})}) == {
+    assert facts_of({STOCKS: (True, {"share": 0.5, "quotes": 3, "none": None})}) == {
         "partition": "2024-06-04|stocks", "share": 0.5, "quotes": 3,
     }  # fmt: skip
-    assert shown({}) == {"partition": "none in the lake"}
+    assert facts_of({}) == {"partition": "none in the lake"}
 
 
 def test_facts_of_several_partitions_are_totals_and_a_table() -> None:
     later = Partition(DAY + dt.timedelta(days=1), Market.STOCKS)
-    facts = shown(
+    facts = facts_of(
         {later: (False, {"share": 0.5, "quotes": 3, "problems": ["a"]}), STOCKS: (True, {"share": 0.9, "quotes": 4})}
     )
     table = facts.pop("by_partition")

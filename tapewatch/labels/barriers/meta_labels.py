@@ -48,7 +48,7 @@ def meta_labels(
             f"the side of {strange['symbol'][0]} at {strange['event_time'][0]} is {strange['side'][0]}: write 1 or -1"
         )
     parts = [META_LABELS.empty()]
-    for side, prices in ((1, kept), (-1, _inverse(kept))):
+    for side, prices in ((1, kept), (-1, inverse_bars(kept))):
         placed = place_events(events.filter(pl.col("side") == side), kept)
         target = targets_bps(placed, rules)
         price = placed["price"].to_numpy().astype(np.float64)
@@ -71,7 +71,7 @@ def meta_labels(
     return pl.concat(parts).sort(pl.col("symbol").cast(pl.String), "event_time")
 
 
-def _inverse(bars: pl.DataFrame) -> pl.DataFrame:
+def inverse_bars(bars: pl.DataFrame) -> pl.DataFrame:
     """Bars of 1 / price: the high is that of the low. A price of zero or below stays at an open, and is no barrier elsewhere."""
     swapped = {"open": "open", "high": "low", "low": "high", "close": "close"}
     return bars.with_columns(

@@ -2,11 +2,9 @@
 
 import polars as pl
 
-from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables.tape import TIME
-from tapewatch.market.tables.trading import FILLS, ORDER_OUTCOMES
-from tapewatch.trading.bets.orders import bets_of, closings, openings
-from tapewatch.trading.bets.path import path_labels
+from tapewatch.market.instruments import Session
+from tapewatch.trading.bets.open_bets import OpenBets
+from tapewatch.trading.bets.orders import bets_of, openings
 from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.engine import EngineSettings, Outcome, Simulation, Tape
 from tapewatch.trading.engine.outcome import outcome_of
@@ -22,6 +20,8 @@ def trade_signals(
 ) -> tuple[Outcome, pl.DataFrame]:
     """Trade the signals of a session: at the end of each minute the orders that it decides on are sent.
 
+    Minutes at which nothing may be decided are passed over.
+
     Args:
         signals: SIGNALS of the session.
         tape: what the orders meet: its bars, or its quotes and trades.
@@ -33,44 +33,20 @@ def trade_signals(
     Returns: the account's outcome, and `bets_of` it.
     """
     rules = rules or BetRules()
-    known = _with_known_time(bars).sort(pl.col("symbol").cast(pl.String), "time")
     simulation = Simulation(settings, is_bars=tape.is_bars)
     opened = openings(signals, session, rules, settings.lot_of)
+    bets = OpenBets(signals, opened, _with_known_time(bars), session, rules, simulation)
     clock = 0
-    bets = bets_of(signals, ORDER_OUTCOMES.empty(), FILLS.empty())
-    while (now := _next_minute(clock, opened, bets, known, session, rules)) is not None:
+    while (now := bets.next_minute(clock)) is not None:
         simulation.advance(tape.part(clock, now), now)
-        at = pl.lit(now).cast(TIME)
-        closed = closings(_bets(signals, simulation), known.filter(pl.col("known_time") <= at), session, rules, now)
-        simulation.submit(pl.concat([opened.filter(pl.col("time") == at), closed]))
-        clock, bets = now, _bets(signals, simulation)
+        bets.decide(now)
+        clock = now
     simulation.advance(tape.part(clock, max(tape.last, clock)), max(tape.last, clock))
-    return outcome_of(simulation), _bets(signals, simulation)
-
-
-def _bets(signals: pl.DataFrame, simulation: Simulation) -> pl.DataFrame:
     outcome = outcome_of(simulation)
-    return bets_of(signals, outcome.orders, outcome.fills)
+    return outcome, bets_of(signals, outcome.orders, outcome.fills)
 
 
 def _with_known_time(bars: pl.DataFrame) -> pl.DataFrame:
     ends = pl.col("time").dt.offset_by("1m")
-    return bars if "known_time" in bars.columns else bars.with_columns(known_time=ends)
-
-
-def _next_minute(
-    clock: int, opened: pl.DataFrame, bets: pl.DataFrame, bars: pl.DataFrame, session: Session, rules: BetRules
-) -> int | None:
-    """The next minute's end at which something may be decided; those between are passed over, as nothing is."""
-    times = [at for at in opened["time"].dt.epoch("ns") if at > clock]
-    is_settled = (pl.col("filled") >= pl.col("quantity")).fill_null(value=False) | (
-        pl.col("expires_time").dt.epoch("ns") <= clock
-    )
-    if bets.filter(~is_settled).height:
-        times.append(clock + NS_PER_MINUTE)
-    held = bets.filter(is_settled, pl.col("filled") > pl.col("closing").fill_null(0.0))
-    if held.height and clock < session.regular_end:
-        times.append(max(session.regular_end - rules.closing_ns, clock + NS_PER_MINUTE))
-        met = path_labels(held, bars, session, through_ns=session.regular_end)["known_time"].dt.epoch("ns")
-        times += [max(at, clock + NS_PER_MINUTE) for at in met]
-    return min(times, default=None)
+    known = bars if "known_time" in bars.columns else bars.with_columns(known_time=ends)
+    return known.sort(pl.col("symbol").cast(pl.String), "time")

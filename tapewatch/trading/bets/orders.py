@@ -166,14 +166,20 @@ def closings(bets: pl.DataFrame, bars: pl.DataFrame, session: Session, rules: Be
         met = path_labels(held, bars, session, through_ns=now).filter(pl.col("known_time") <= at)["bet"]
         is_old = pl.col("known_time") < pl.lit(session.day_start).cast(TIME)
         held = held.filter(is_old | pl.col("bet").is_in(met.implode()))
+    return closing_orders(held, now)
+
+
+def closing_orders(bets: pl.DataFrame, now: int) -> pl.DataFrame:
+    """ORDERS for what is left of bets of `bets_of`, sent at `now` (ns UTC)."""
+    left = pl.col("filled") - pl.col("closing").fill_null(0.0)
     attempts = pl.col("attempts").fill_null(0)
     suffix = pl.when(attempts > 0).then(pl.format(":close{}", attempts + 1)).otherwise(pl.lit(":close"))
     return ORDERS.conform(
-        held.select(
+        bets.select(
             pl.col("symbol").cast(pl.String),
             -pl.col("side"),
             order_id=pl.col("bet") + suffix,
-            time=at,
+            time=pl.lit(now).cast(TIME),
             quantity=left,
             kind=pl.lit("market"),
             time_in_force=pl.lit("gtc"),

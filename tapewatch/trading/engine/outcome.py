@@ -1,5 +1,6 @@
 """What a simulation leaves: orders, fills, positions, equity, cash flows and refusals as frames."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,17 @@ def take_written(simulation: Simulation) -> Outcome:
     return outcome
 
 
+def fills_so_far(simulation: Simulation) -> Array:
+    """`records.FILL` of every fill."""
+    return _joined(simulation, "fills")
+
+
+def orders_and_fills(simulation: Simulation, numbers: Sequence[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`ORDER_OUTCOMES` and `FILLS` of some of the orders, given by their rows in `simulation.orders`."""
+    fills = fills_so_far(simulation)
+    return _orders(simulation, numbers), _fills(fills[np.isin(fills["order"], numbers)], simulation.submitted)
+
+
 def _outcome(simulation: Simulation, equity: Array, outcomes: pl.DataFrame) -> Outcome:
     names, orders = list(simulation.symbols), simulation.submitted
     return Outcome(
@@ -92,12 +104,12 @@ def _frame(table: Table, columns: dict[str, object]) -> pl.DataFrame:
     return table.conform(pl.DataFrame(columns)).sort(table.sort, maintain_order=True)
 
 
-def _orders(simulation: Simulation) -> pl.DataFrame:
-    rows = simulation.orders
+def _orders(simulation: Simulation, numbers: Sequence[int] | slice = slice(None)) -> pl.DataFrame:
+    rows = simulation.orders[numbers]
     ended = (
         pl.Series(np.where(rows["ended"] == 0, NEVER, rows["ended"]), dtype=pl.Int64).replace(NEVER, None).cast(TIME)
     )
-    frame = simulation.submitted.with_columns(
+    frame = simulation.submitted[numbers].with_columns(
         pl.Series("state", [ORDER_STATES[state] for state in rows["state"]], dtype=pl.String),
         pl.Series("filled", rows["filled"], dtype=pl.Float64),
         ended.alias("ended_time"),

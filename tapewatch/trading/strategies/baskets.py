@@ -8,6 +8,7 @@ import polars as pl
 
 from tapewatch.market.tables.tape import TIME
 from tapewatch.trading.strategies.closes import Closes, Floats
+from tapewatch.trading.strategies.cointegration import cointegration_p_value
 from tapewatch.trading.strategies.pairs import entries
 from tapewatch.trading.strategies.proposals import PROPOSALS, proposed
 
@@ -56,11 +57,9 @@ def cointegrated_baskets(logs: Floats, rules: BasketRules) -> list[Basket]:
     """The baskets of a formation window (minutes x symbols), smallest p-value first.
 
     Each symbol is tested with the two whose prices correlate most with its own; columns with a gap or without a move are left out.
-    The test is Engle and Granger's with two regressors and one lag (statsmodels). Baskets in which a partner moves against the
+    The test is `cointegration_p_value`. Baskets in which a partner moves against the
     target, or hardly counts, are left out: that is a pair.
     """
-    from statsmodels.tsa.stattools import coint  # noqa: PLC0415 - takes a second to import
-
     tried = _candidates(logs)
     found = []
     for target, partners in tried:
@@ -71,7 +70,7 @@ def cointegrated_baskets(logs: Floats, rules: BasketRules) -> list[Basket]:
         deviation = float(residual.std(ddof=design.shape[1]))
         if rank < design.shape[1] or deviation <= _LEAST_DEVIATION or (solved[:-1] < _LEAST_RATIO).any():
             continue
-        p_value = float(coint(y, x, trend="c", maxlag=1, autolag=None)[1])
+        p_value = cointegration_p_value(y, residual, len(partners))
         if p_value * len(tried) <= rules.p_value:
             found.append(
                 Basket(

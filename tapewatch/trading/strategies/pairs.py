@@ -9,6 +9,7 @@ import polars as pl
 
 from tapewatch.market.tables.tape import TIME
 from tapewatch.trading.strategies.closes import Closes, Floats
+from tapewatch.trading.strategies.cointegration import cointegration_p_value
 from tapewatch.trading.strategies.proposals import PROPOSALS, proposed
 
 STRATEGY = "pairs"
@@ -55,11 +56,8 @@ def cointegrated(logs: Floats, rules: PairRules) -> list[Pair]:
     """The pairs of a formation window (minutes x symbols), smallest p-value first.
 
     Columns with a gap or without a move are left out, and prices that move against each other: both legs of a bet on them would be
-    on the same side of the market. The first log price is regressed on the second; the test is Engle and Granger's with one
-    lag (statsmodels).
+    on the same side of the market. The first log price is regressed on the second; the test is `cointegration_p_value`.
     """
-    from statsmodels.tsa.stattools import coint  # noqa: PLC0415 - takes a second to import
-
     usable = np.flatnonzero(np.isfinite(logs).all(axis=0) & (np.ptp(logs, axis=0) > 0))
     correlation = np.atleast_2d(np.corrcoef(logs[:, usable], rowvar=False)) if usable.size > 1 else np.empty((0, 0))
     ranked = sorted(combinations(range(usable.size), 2), key=lambda pair: -correlation[pair])
@@ -69,12 +67,12 @@ def cointegrated(logs: Floats, rules: PairRules) -> list[Pair]:
         x, y = logs[:, b], logs[:, a]
         ratio = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
         residual = y - ratio * x
-        deviation = float(residual.std(ddof=2))
+        level, deviation = float(residual.mean()), float(residual.std(ddof=2))
         if deviation <= 1e-9:
             continue
-        p_value = float(coint(y, x, trend="c", maxlag=1, autolag=None)[1])
+        p_value = cointegration_p_value(y, residual - level, 1)
         if p_value * len(tried) <= rules.p_value:
-            found.append(Pair(a, b, ratio, float(residual.mean()), deviation, p_value))
+            found.append(Pair(a, b, ratio, level, deviation, p_value))
     return sorted(found, key=lambda pair: pair.p_value)[: rules.most]
 
 
