@@ -51,6 +51,18 @@ def complete(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in MORE if name not in there)
 
 
+def in_more(measure: Measure) -> bool:
+    """Whether a measure is of `MICROSTRUCTURE_MORE` rather than of `MICROSTRUCTURE`."""
+    return set(measure.value.meta.root_names()) <= set(MORE)
+
+
+def measured(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> Floats:
+    """The values of the `MEASURES` that are marked in `chosen`: rows x measures, NaN for null and what is not finite."""
+    measures = [measure for measure, is_chosen in zip(MEASURES, chosen, strict=True) if is_chosen]
+    values = rows.select(each.value.cast(pl.Float64).alias(each.name) for each in measures).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def panel_of(rows: pl.LazyFrame, measure: Measure, symbols: Sequence[str]) -> Floats:
     """The measure's values in the regular minutes up to the last with a row: minutes x symbols.
 
