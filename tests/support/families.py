@@ -54,15 +54,14 @@ def batch_families(
 ) -> dict[str, pl.DataFrame]:
     """Every table of `LIVE_FAMILIES`, by name."""
     bars = bars_of(trades, session)
-    found = {
-        MICROSTRUCTURE_MORE: microstructure_more(trades, quotes, session),
-        INDICATORS: indicators(bars, session),
-        CROSS_ASSET: cross_asset(bars, session),
-        CORRELATIONS: correlations(bars, session),
-        REGIMES: regimes(bars, session, states, through_ns=session.day_end),
-        SEASONALITY: seasonality(minutes_of(trades, quotes, session).collect(), seasons),
+    return {
+        MICROSTRUCTURE_MORE.name: microstructure_more(trades, quotes, session),
+        INDICATORS.name: indicators(bars, session),
+        CROSS_ASSET.name: cross_asset(bars, session),
+        CORRELATIONS.name: correlations(bars, session),
+        REGIMES.name: regimes(bars, session, states, through_ns=session.day_end),
+        SEASONALITY.name: seasonality(minutes_of(trades, quotes, session).collect(), seasons),
     }
-    return {table.name: rows for table, rows in found.items()}
 
 
 def plain(table: Table, rows: pl.DataFrame, *, known: bool = False) -> pl.DataFrame:
