@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -78,20 +79,26 @@ class SeasonalModel:
         place = {name: at for at, name in enumerate(self.symbols)}
         # The last column is of no symbol.
         at = np.array([place.get(name, -1) for name in symbols], dtype=np.int64)
+        days, base, level, profile, scale = (
+            # One measure after the other within a symbol.
+            np.ascontiguousarray(np.moveaxis(whole[..., at], 0, -1)).reshape(whole.shape[1], -1)
+            for whole in self._stacked
+        )
+        return Usual(days[0], base[0], level[0], profile, scale[0])
 
+    @cached_property
+    def _stacked(self) -> list[Floats]:
+        """The fields of `Usual` in order: measures x rows x symbols, and NaN for no symbol. After its last bucket a profile stays."""
         buckets = max(len(each.profile) for each in self.measures.values())
-
-        def stacked(name: str) -> Floats:
-            columns = []
-            for measure in MEASURES:
-                own = np.atleast_2d(getattr(self.measures[measure.name], name))
-                # After its last bucket a profile goes on as that.
-                own = np.pad(own, ((0, buckets - len(own) if name == "profile" else 0), (0, 0)), mode="edge")
-                columns.append(np.pad(own, ((0, 0), (0, 1)), constant_values=np.nan)[:, at])
-            side_by_side = np.ascontiguousarray(np.stack(columns, axis=-1).reshape(len(columns[0]), -1))
-            return side_by_side if name == "profile" else side_by_side[0]
-
-        return Usual(*(stacked(field.name) for field in fields(Usual)))
+        whole = []
+        for field in fields(Usual):
+            rows = buckets if field.name == "profile" else 1
+            stacked = np.full((len(MEASURES), rows, len(self.symbols) + 1), np.nan)
+            for own, measure in zip(stacked, MEASURES, strict=True):
+                given = np.atleast_2d(getattr(self.measures[measure.name], field.name))
+                own[:, :-1] = given[np.minimum(np.arange(rows), len(given) - 1)]
+            whole.append(stacked)
+        return whole
 
 
 def judged(

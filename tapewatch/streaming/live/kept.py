@@ -36,6 +36,7 @@ class Emitted:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self._none = table.empty().with_columns(TEXTS)
         #: Frames with the latest time of each.
         self._frames: list[tuple[int, pl.DataFrame]] = []
         self._oldest = 0
@@ -74,12 +75,11 @@ class Emitted:
 
     def _keep(self, rows: pl.DataFrame) -> None:
         if rows.height:
-            self._frames.append((int(rows["event_time"].to_physical().max()), rows.with_columns(TEXTS)))  # type: ignore[arg-type]
+            self._frames.append((int(rows["event_time"].to_physical().max()), rows))  # type: ignore[arg-type]
 
     def _since(self, since_ns: int) -> pl.DataFrame:
-        late = [rows for latest, rows in self._frames if latest >= since_ns]
-        frames = [self.table.empty().with_columns(TEXTS), *late]
-        return pl.concat(frames).filter(pl.col("event_time") >= pl.lit(since_ns).cast(TIME))
+        late = [rows.with_columns(TEXTS) for latest, rows in self._frames if latest >= since_ns]
+        return pl.concat(late).filter(pl.col("event_time") >= pl.lit(since_ns).cast(TIME)) if late else self._none
 
 
 def replaced(frame: pl.DataFrame, new: pl.DataFrame, gone: pl.DataFrame, time: str) -> pl.DataFrame:

@@ -46,11 +46,14 @@ def last_rows(rows: list[pl.DataFrame], key: tuple[str, ...], start_ns: int) -> 
     return whole.filter(pl.col(time).to_physical() >= start_ns).drop("revision", "known_time", strict=False).sort(key)
 
 
-@pytest.mark.parametrize("merged_share", [0.0, 0.6, 1.0])
-def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_share: float) -> None:
+@pytest.mark.parametrize(("kept_share", "merged_share"), [(0.37, 0.0), (0.5, 0.6), (0.83, 1.0)])
+def test_a_resumed_day_continues_as_if_never_interrupted(
+    tmp_path: Path, kept_share: float, merged_share: float
+) -> None:
     trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=400, quotes=600, minutes=90, session=SESSION))
     times = np.sort(np.concatenate([trades["time"].to_physical().to_numpy(), quotes["time"].to_physical().to_numpy()]))
-    left_at, merged_at = int(times[times.size // 2]), int(times[int(times.size // 2 * merged_share)])
+    kept = int(times.size * kept_share)
+    left_at, merged_at = int(times[kept]), int(times[int(kept * merged_share)])
     (early_trades, late_trades), (early_quotes, late_quotes) = cut(trades, left_at), cut(quotes, left_at)
     lake = Lake(tmp_path / "lake")
     with SpoolWriter(tmp_path / "spool", Market.STOCKS, "collector") as spool:
