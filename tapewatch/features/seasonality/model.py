@@ -47,6 +47,10 @@ class Usual:
     profile: Floats
     scale: Floats
 
+    def of_columns(self, chosen: npt.NDArray[np.int64]) -> "Usual":
+        """What is usual of some columns."""
+        return Usual(*(np.ascontiguousarray(getattr(self, field.name)[..., chosen]) for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class SeasonalModel:

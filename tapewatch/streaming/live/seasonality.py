@@ -19,6 +19,8 @@ _IS_SIGNED = np.array([measure.is_signed for measure in MEASURES])
 _IN_MORE = np.array([in_more(measure) for measure in MEASURES])
 _VOLUME = next(at for at, measure in enumerate(MEASURES) if measure.name == "volume")
 _NEVER: Final = 2**62
+#: More of them are judged part by part, so that a large market takes little room.
+_SYMBOLS_AT_ONCE: Final = 500
 
 FindSeasons = Callable[[], SeasonalModel | None]
 
@@ -70,11 +72,11 @@ class LiveSeasonality:
         if model is not self._model:
             self._model, self._since = model, np.minimum(self._since, self._oldest)
         since, self._since = self._since, np.full(len(self._place), _NEVER)
-        minutes = sorted(at for at in self._minutes if at >= since.min(initial=_NEVER))
-        if not minutes:
+        changed = np.flatnonzero(since < _NEVER)
+        if not changed.size or not self._minutes:
             return unchanged(SEASONALITY)
-        found = self._rows(minutes, since)
-        is_later, self._newest = since.min() > self._newest, max(self._newest, minutes[-1])
+        found = self._rows(changed, since[changed])
+        is_later, self._newest = since.min() > self._newest, max(self._newest, *self._minutes)
         return self._emitted.followed(found) if is_later else self._emitted.replaced(found, withdrawn)
 
     def forget(self, before: int) -> None:
@@ -131,30 +133,20 @@ class LiveSeasonality:
             self._minutes[at] = there, held
         return there, held
 
-    def _rows(self, minutes: list[int], since: Array) -> pl.DataFrame:
-        """The rows of these minutes that are, by symbol, not before `since`."""
-        count = len(self._place)
-        first = max(minutes[0] - LOOK_BACK + 1, 0)
-        there = np.array([self._minute(at)[0] & (at >= since) for at in minutes])
-        shape = (minutes[-1] + 1 - minutes[0], count, len(MEASURES))
-        usual = deviation = np.full(shape, np.nan)
-        if self._usual is not None:
-            values = np.full((minutes[-1] + 1 - first, count * len(MEASURES)), np.nan)
-            for at in range(first, minutes[-1] + 1):
-                if at in self._minutes:
-                    values[at - first] = self._minute(at)[1].ravel()
-            found = judged(
-                self._usual, values, is_signed=np.tile(_IS_SIGNED, count), first=first, begin=minutes[0] - first
-            )
-            usual, deviation = (each.reshape(shape) for each in found)
-        row, symbol = np.nonzero(there)
-        minute = np.array(minutes)[row]
-        start = self._session.regular_start + minute * NS_PER_MINUTE
+    def _rows(self, symbols: Array, since: Array) -> pl.DataFrame:
+        """The rows of these symbols, of each from its own minute `since` on."""
+        pieces = []
+        for begin in np.unique(since).tolist():
+            own = symbols[since == begin]
+            parts = np.array_split(own, -(-own.size // _SYMBOLS_AT_ONCE))
+            pieces += [self._of_symbols(part, begin) for part in parts]
+        symbol, minute, usual, deviation = (np.concatenate(each) for each in zip(*pieces, strict=True))
         columns: dict[str, Array] = {}
-        for place, measure in enumerate(MEASURES):
+        for at, measure in enumerate(MEASURES):
             for name, each in ((f"usual_{measure.name}", usual), (f"{measure.name}_deviation", deviation)):
                 if name in SEASONALITY.by_name:
-                    columns[name] = each[minute - minutes[0], symbol, place]
+                    columns[name] = each[:, at]
+        start = self._session.regular_start + minute * NS_PER_MINUTE
         keys = {
             "symbol": self._names[symbol],
             "event_time": pl.Series(start).cast(TIME),
@@ -162,3 +154,26 @@ class LiveSeasonality:
             "days": pl.Series(self._days[symbol]),
         }
         return SEASONALITY.conform(pl.DataFrame({**keys, **known(columns)}))
+
+    def _of_symbols(self, symbols: Array, begin: int) -> tuple[Array, Array, Array, Array]:
+        """Symbol, minute, and usual size and deviation by measure, of the rows of symbols from a minute on."""
+        first, end = max(begin - LOOK_BACK + 1, 0), max(begin, max(self._minutes) + 1)
+        there = np.zeros((end - first, symbols.size), dtype=np.bool_)
+        values = np.full((end - first, symbols.size, len(MEASURES)), np.nan)
+        for at in [at for at in self._minutes if at >= first]:
+            has_row, held = self._minute(at)
+            there[at - first], values[at - first] = has_row[symbols], held[symbols]
+        row, place = np.nonzero(there[begin - first :])
+        if self._usual is None:
+            usual = deviation = np.full((row.size, len(MEASURES)), np.nan)
+        else:
+            shape = (-1, symbols.size, len(MEASURES))
+            found = judged(
+                self._usual.of_columns((symbols[:, None] * len(MEASURES) + np.arange(len(MEASURES))).ravel()),
+                values.reshape(len(values), -1),
+                is_signed=np.tile(_IS_SIGNED, symbols.size),
+                first=first,
+                begin=begin - first,
+            )
+            usual, deviation = (each.reshape(shape)[row, place] for each in found)
+        return symbols[place], begin + row, usual, deviation
