@@ -14,10 +14,13 @@ from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.features.aggressor import aggressor_agreement
 from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.cross_asset.correlations import correlations
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
+from tapewatch.features.seasonality.measures import with_more
+from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.feeds.files.layouts import LAYOUTS, bind
 from tapewatch.feeds.files.parsing import parse_block
 from tapewatch.feeds.rest.decode import BarsDecoder
@@ -73,8 +76,8 @@ def _day(tape: SyntheticTape, market: Market) -> None:
     symbol, session = tape.symbols(market)[0], Partition(_DATE, market).session
     bars = tape.bars(symbol, _DATE)
     trades, quotes = tape.trades(symbol, _DATE), tape.quotes(symbol, _DATE)
-    microstructure(trades, quotes, session)
-    microstructure_more(trades, quotes, session)
+    rows, more = microstructure(trades, quotes, session), microstructure_more(trades, quotes, session)
+    SeasonalModel.fit([with_more(rows.lazy(), more.lazy())])
     indicators(bars.with_columns(known_time="time"), session)
     aggressor_agreement(trades, quotes, session)
     triple_barrier(bars, session=session)
@@ -84,7 +87,9 @@ def _market(tape: SyntheticTape) -> None:
     """A day of some stocks among each other."""
     session, symbols = Partition(_DATE, Market.STOCKS).session, tape.symbols(Market.STOCKS)[:3]
     bars = pl.concat(tape.bars(symbol, _DATE) for symbol in symbols)
-    cross_asset(bars.with_columns(known_time="time"), session)
+    bars = bars.with_columns(known_time="time")
+    cross_asset(bars, session)
+    correlations(bars, session)
 
 
 def _scan(tape: SyntheticTape) -> None:

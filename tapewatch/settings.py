@@ -5,7 +5,7 @@ Only entry points read them (the command line, the Dagster definitions, the scor
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PastDate, SecretStr, field_validator
 from pydantic_settings import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+LiveFamily = Literal["microstructure_more", "indicators", "cross_asset", "correlations", "regimes", "seasonality"]
 
 
 def _sqlite_url(file: Path) -> str:
@@ -102,6 +103,10 @@ class Settings(BaseSettings):
     live_clocks: Annotated[tuple[Clock, ...], NoDecode] = Field(
         LIVE_CLOCKS,
         description="what the live bars count that collectors build besides seconds and minutes; none: no such bars",
+    )
+    live_features: Annotated[tuple[LiveFamily, ...], NoDecode] = Field(
+        get_args(LiveFamily),
+        description="feature tables that collectors fill besides the detector's; none: only those",
     )
     detection_file: Path | None = Field(
         None, description="thresholds of the online detectors, in place of the built-in ones"
@@ -228,9 +233,9 @@ class Settings(BaseSettings):
 
     _split = field_validator("alert_email_to", "allowed_hosts", "label_authors", mode="before")(split_commas)
 
-    @field_validator("live_clocks", mode="before")
+    @field_validator("live_clocks", "live_features", mode="before")
     @classmethod
-    def _of_clocks(cls, given: object) -> object:
+    def _of_names(cls, given: object) -> object:
         return () if given == "none" else split_commas(given)
 
     @field_validator("polygon_base_url")

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from tapewatch.market.instruments import Market
+from tapewatch.market.tables.features import LIVE_FAMILIES
 from tapewatch.market_settings import MARKET_VARIABLES
 from tapewatch.settings import Settings, variable_of
 from tapewatch.variables import variables_of
@@ -102,3 +103,13 @@ def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
     for name, value in variables_of(given).items():
         monkeypatch.setenv(name, value)
     assert Settings(_env_file=None) == given.model_copy(update={"plans_file": Path("plans.toml").absolute()})
+
+
+def test_live_features_are_the_tables_that_collectors_can_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(_env_file=None).live_features == tuple(table.name for table in LIVE_FAMILIES)
+    for text, names in (("none", ()), ("regimes,indicators", ("regimes", "indicators"))):
+        monkeypatch.setenv("TAPEWATCH_LIVE_FEATURES", text)
+        assert Settings(_env_file=None).live_features == names
+    monkeypatch.setenv("TAPEWATCH_LIVE_FEATURES", "regime")
+    with pytest.raises(ValidationError, match="'regimes' or 'seasonality'"):
+        Settings(_env_file=None)

@@ -17,18 +17,18 @@ from tapewatch.features.cross_asset.correlations import correlations as correlat
 from tapewatch.features.cross_asset.rows import cross_asset as cross_asset_rows
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes as regime_rows
-from tapewatch.features.seasonality.measures import COLUMNS, with_more
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality as seasonality_rows
 from tapewatch.lookahead.catalogue import MINUTES, MINUTES_OF_BARS, regimes_with, seasonality_with
 from tapewatch.lookahead.computation import Computation
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
+from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, REGIMES, SEASONALITY
 from tapewatch.store.lake.regimes import DAYS, closes, regime_model
+from tapewatch.store.lake.seasonality import DAYS as SEASONAL_DAYS
+from tapewatch.store.lake.seasonality import minutes_of, seasonal_model
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
 _CHECKS = (Check(look_ahead.no_look_ahead),)
-_KEYS = ("event_time", "known_time")
 
 
 class RegimesConfig(BaseModel):
@@ -40,7 +40,9 @@ class RegimesConfig(BaseModel):
 class SeasonalityConfig(BaseModel):
     """The days of which the usual minute is made."""
 
-    days: int = Field(10, ge=1, le=60, description="newest earlier days of the market with features in the lake")
+    days: int = Field(
+        SEASONAL_DAYS, ge=1, le=60, description="newest earlier days of the market with features in the lake"
+    )
 
 
 @dg.asset(
@@ -94,41 +96,28 @@ def regimes(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
 @dg.asset(
     **about_days(SEASONALITY, "numpy", checks=_CHECKS, is_day_by_day=True),
-    ins={
-        "microstructure": dg.AssetIn(["features", "microstructure"]),
-        "microstructure_more": dg.AssetIn(["features", "microstructure_more"]),
-    },
+    ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
+    deps=[["features", "microstructure_more"]],
     config_schema=plain(SeasonalityConfig),
 )
-def seasonality(
-    context: dg.AssetExecutionContext, microstructure: LakeTable, microstructure_more: LakeTable
-) -> Checked:
+def seasonality(context: dg.AssetExecutionContext, microstructure: LakeTable) -> Checked:
     """Minutes against the symbol's profile over the day and its level of the last hour; the first day has no profile."""
     config = config_of(context, SeasonalityConfig)
 
-    def minutes_of(partition: Partition, *, needs_more: bool = False) -> pl.LazyFrame:
-        rows = microstructure.scan(partition).select(*_KEYS, *COLUMNS)
-        has_more = needs_more or microstructure.lake.exists(MICROSTRUCTURE_MORE, partition)
-        return with_more(rows, microstructure_more.scan(partition)) if has_more else rows
+    lake = microstructure.lake
 
     @cache
     def model(partition: Partition) -> SeasonalModel | None:
-        days = _days_before(microstructure, partition, config.days)
-        return SeasonalModel.fit([minutes_of(day) for day in days])
+        return seasonal_model(lake, partition, config.days)
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
         if model(partition) is None:
             warn(context, f"{partition}: no earlier day has features: its minutes have no usual size")
-        rows = minutes_of(partition, needs_more=has_ticks(microstructure.lake, partition))
+        rows = minutes_of(lake, partition, needs_more=has_ticks(lake, partition))
         yield seasonality_rows(rows.collect(), model(partition))
 
     def computation(partition: Partition) -> Computation:
-        minutes = MINUTES if has_ticks(microstructure.lake, partition) else MINUTES_OF_BARS
+        minutes = MINUTES if has_ticks(lake, partition) else MINUTES_OF_BARS
         return seasonality_with(model(partition), minutes)
 
-    yield from commit_days(context, SEASONALITY, microstructure.lake, frames, _CHECKS, computation=computation)
-
-
-def _days_before(table: LakeTable, partition: Partition, most: int) -> list[Partition]:
-    """The newest days of the partition's market before it that the lake holds, oldest first."""
-    return [day for day in table.partitions() if day.market == partition.market and day.date < partition.date][-most:]
+    yield from commit_days(context, SEASONALITY, lake, frames, _CHECKS, computation=computation)

@@ -1,7 +1,7 @@
 """Order flow, spread, depth and volatility minute by minute, and how symbols move together."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -74,12 +74,13 @@ def correlations(
 ) -> pl.DataFrame:
     """Pearson's correlation of one-minute returns over the last `window` minutes before `end` that have any.
 
-    Where the lake holds the matrix of that moment and window it is read, else it is computed.
+    Where the lake, or else the database, holds the matrix of that moment and window it is read, else it is computed.
 
     Returns: `symbol`, and a column for each symbol that has returns; null where one of two never moved.
     """
-    if (stored := _stored(lake, market, symbols, end, window)) is not None:
-        return stored
+    for rows in _matrices(lake, database, market, symbols, end, window):
+        if (stored := _stored(rows, symbols, end, f"correlation_{window}m")) is not None:
+            return stored
     returns = None
     for symbol in symbols:
         rows = minutes(lake, database, market, symbol, end - dt.timedelta(days=4), end)
@@ -93,20 +94,25 @@ def correlations(
     return pl.DataFrame({"symbol": last.columns, **matrix}).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def _stored(lake: Lake, market: Market, symbols: Sequence[str], end: dt.datetime, window: int) -> pl.DataFrame | None:
-    """The matrix of the last minutes before `end` as the lake holds it; None where it lacks it or one of the symbols."""
-    begin = end - _MATRIX_AGE
-    days = days_between(lake, CORRELATIONS, market, begin, end, 1) if window in CORRELATION_MINUTES else []
-    if not days:
-        return None
-    name = f"correlation_{window}m"
-    columns = ["symbol", "other", "event_time", "known_time", name]
-    rows = pl.concat(lake.read(CORRELATIONS, day, columns=columns, symbols=list(symbols)) for day in days)
-    is_due = (pl.col("event_time") >= begin) & (pl.col("known_time") <= end)
-    rows = rows.filter(is_due, pl.col("other").cast(pl.String).is_in(list(symbols)))
-    rows = rows.filter(pl.col("event_time") == pl.col("event_time").max()).with_columns(
-        pl.selectors.categorical().cast(pl.String)
-    )
+def _matrices(
+    lake: Lake, database: Database, market: Market, symbols: Sequence[str], end: dt.datetime, window: int
+) -> Iterator[pl.DataFrame]:
+    """The rows of `CORRELATIONS` shortly before `end`: those of the lake, then the live ones."""
+    if window not in CORRELATION_MINUTES:
+        return
+    begin, columns = end - _MATRIX_AGE, ["symbol", "other", "event_time", "known_time", f"correlation_{window}m"]
+    for day in days_between(lake, CORRELATIONS, market, begin, end, 1):
+        yield lake.read(CORRELATIONS, day, columns=columns, symbols=list(symbols))
+    own = {"symbol": list(symbols)}
+    yield database.read(CORRELATIONS, market=market, start=begin, end=end, where=own).select(columns)
+
+
+def _stored(rows: pl.DataFrame, symbols: Sequence[str], end: dt.datetime, name: str) -> pl.DataFrame | None:
+    """The newest matrix that was known at `end`; None where it lacks one of the symbols."""
+    is_due = (pl.col("event_time") >= end - _MATRIX_AGE) & (pl.col("known_time") <= end)
+    rows = rows.with_columns(pl.selectors.categorical().cast(pl.String))
+    rows = rows.filter(is_due, *(pl.col(each).is_in(list(symbols)) for each in ("symbol", "other")))
+    rows = rows.filter(pl.col("event_time") == pl.col("event_time").max())
     if set(rows["symbol"]) != set(symbols):
         return None
     own = pl.DataFrame({"symbol": list(symbols), "other": list(symbols), name: [1.0] * len(symbols)})

@@ -92,7 +92,7 @@ def _lower(market: Market, symbol: str, start: float, end: float, view: str) -> 
 
 def _regimes(market: Market, symbol: str, first: float, last: float, view: str) -> None:
     start, end = _shown(first, last, view)
-    runs = regime_runs(places.lake(), market, symbol, start, end)
+    runs = regime_runs(places.lake(), places.database(), market, symbol, start, end)
     if runs.height:
         panels.regime_ribbon(runs, start, end, zone_of(market), key="regimes")
 

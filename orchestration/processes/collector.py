@@ -19,12 +19,15 @@ from orchestration.processes.logs import start_log
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.market.instruments import Market, session_of
-from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE
+from tapewatch.market.schema import Table
+from tapewatch.market.tables.features import LIVE_FAMILIES
+from tapewatch.market.tables.tape import BARS
 from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake, LakeError
 from tapewatch.store.lake.regimes import regime_model
+from tapewatch.store.lake.seasonality import seasonal_model
 from tapewatch.store.spool.spool import SpoolError
 from tapewatch.streaming.alerts.channels import channels_from
 from tapewatch.streaming.collector.collector import Collector
@@ -78,6 +81,8 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
         ),
         baselines=_baselines(settings, market),
         regime_model=partial(regime_model, Lake(settings.lake_root)),
+        seasonal_model=partial(seasonal_model, Lake(settings.lake_root)),
+        families=[table for table in LIVE_FAMILIES if table.name in settings.live_features],
         clocks=settings.live_clocks,
         champions=settings.champions,
         publish=_pushing(settings) if settings.push_features else None,
@@ -114,11 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _pushing(settings: Settings) -> Callable[[pl.DataFrame], None]:
-    """Pushes live features to the feature store, which is opened at the first call and after an error."""
+def _pushing(settings: Settings) -> Callable[[Table, pl.DataFrame], None]:
+    """Pushes live rows to the views of their table in the feature store, which is opened at the first call."""
     opened: list[Features] = []
 
-    def push(rows: pl.DataFrame) -> None:
+    def push(table: Table, rows: pl.DataFrame) -> None:
         from resources.feature_store.definitions import VIEWS  # noqa: PLC0415 - takes seconds to import
         from resources.feature_store.store import Features, repo_config  # noqa: PLC0415
 
@@ -128,7 +133,9 @@ def _pushing(settings: Settings) -> Callable[[pl.DataFrame], None]:
             features = Features(config, str(settings.lake_root.absolute()))
             features.check()
             opened.append(features)
-        opened[0].push(next(view for view in VIEWS if view.table is MICROSTRUCTURE), rows)
+        for view in VIEWS:
+            if view.table is table:
+                opened[0].push(view, rows)
 
     return push
 

@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from tapewatch.features.families.indicators import CLOSE_INDICATORS
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 
 _MEASURES = {
@@ -14,7 +13,7 @@ _MEASURES = {
 }
 #: The columns that are needed of `MICROSTRUCTURE` and of `INDICATORS`.
 ROW_COLUMNS = ("symbol", "event_time", *_MEASURES.values())
-INDICATOR_COLUMNS = ("symbol", "event_time", *CLOSE_INDICATORS)
+INDICATOR_COLUMNS = ("symbol", "event_time", "rsi_14", "macd_bps", "bollinger_position")
 SCORE_COLUMNS = ("symbol", "event_time", "anomaly_score", "model")
 
 

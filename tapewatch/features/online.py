@@ -6,18 +6,21 @@ import numpy as np
 import polars as pl
 
 from tapewatch.features import kernel
+from tapewatch.features.families import rows as more
+from tapewatch.features.families.trade_sizes import NAMES as SIZES
+from tapewatch.features.families.trade_sizes import sizes_of_minute
 from tapewatch.features.microstructure import LOOK_BACK, minute_rows
 from tapewatch.features.records import MINUTE, FlatQuotes, Span, Waiting, fresh_states, room_for_waiting
 from tapewatch.features.sums import MinuteSums, flat_quotes
 from tapewatch.market.arrays import Array, FlatTrades, flat_trades, session_bounds
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tapewatch.market.prices import floor_of
+from tapewatch.market.tables.features import MICROSTRUCTURE_MORE
 from tapewatch.market.tables.live import LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import QUOTES, SYMBOL, TIME, TRADES
 
 _NO_ROWS = LIVE_MICROSTRUCTURE.empty()
-_NO_KEYS = _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
-_BACK = np.arange(1, LOOK_BACK + 1)
+_NO_KEYS, _NO_MORE = _NO_ROWS.select(LIVE_MICROSTRUCTURE.key), MICROSTRUCTURE_MORE.empty()
 _NEVER = int(np.iinfo(np.int64).max)
 
 
@@ -40,6 +43,8 @@ class _Minutes:
     symbol: Array
     records: Array
     revision: Array
+    #: `trade_sizes`, rows x 3.
+    sizes: Array
 
     def key(self, session: Session) -> Array:
         """A number for each symbol and minute, ascending in both."""
@@ -47,28 +52,44 @@ class _Minutes:
         return key
 
     def where(self, chosen: Array) -> "_Minutes":
-        return _Minutes(self.symbol[chosen], self.records[chosen], self.revision[chosen])
+        return _Minutes(self.symbol[chosen], self.records[chosen], self.revision[chosen], self.sizes[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class NewRows:
+    """Rows that are new or changed, as `LIVE_MICROSTRUCTURE` and `MICROSTRUCTURE_MORE`; symbol and event_time of those withdrawn."""
+
+    rows: pl.DataFrame
+    more: pl.DataFrame
+    withdrawn: pl.DataFrame
+
+
+_NOTHING = NewRows(_NO_ROWS, _NO_MORE, _NO_KEYS)
 
 
 class OnlineMicrostructure:
     """Passes over minutes as they complete, and again over late ones; `take_rows` returns what is new or changed.
 
-    Symbols are numbered in the order of `begin`. The rows equal those of `microstructure` for the same ticks.
+    Symbols are numbered in the order of `begin`. The rows equal those of `microstructure` and, if it `has_more`, those of
+    `microstructure_more`, for the same ticks, bit for bit.
     """
 
-    def __init__(self, session: Session, *, horizon_minutes: int) -> None:
+    def __init__(self, session: Session, *, horizon_minutes: int, has_more: bool = False) -> None:
         self._session = session
         self._hours, self._floor = session_bounds(session), floor_of(session.market)
-        self._rows_kept = LOOK_BACK + horizon_minutes + 2
+        self._has_more = has_more
+        self._back = np.arange(1, (more.LOOK_BACK if has_more else LOOK_BACK) + 1)
+        self._rows_kept = self._back.size + horizon_minutes + 2
         self._names = pl.Series("symbol", [], SYMBOL)
         self._states = fresh_states(0)
         self._waiting = room_for_waiting(0)
         self._passed: dict[int, _Passed] = {}
-        self._minutes = _Minutes(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=MINUTE), np.zeros(0, dtype=np.int64))
+        none = np.zeros(0, dtype=np.int64)
+        self._minutes = _Minutes(none, np.zeros(0, dtype=MINUTE), none, _no_sizes(0))
         # Of the current sweep: the symbols that take part, their first minutes, and the minutes summed.
         self._takes_part = np.zeros(0, dtype=np.bool_)
         self._since = np.zeros(0, dtype=np.int64)
-        self._summed: list[tuple[Array, Array]] = []
+        self._summed: list[tuple[Array, Array, Array]] = []
         self._waiting_before: Waiting | None = None
 
     def begin(self, names: list[str], silent: Array) -> None:
@@ -96,7 +117,7 @@ class OnlineMicrostructure:
                 no_trades, no_quotes, span, self._hours, self._floor, False, False, records, state, room_for_waiting(0), 0,
                 0, False, until,
             )  # fmt: skip
-            self._summed.append((np.full(silent.size, symbol), records))
+            self._summed.append((np.full(silent.size, symbol), records, _no_sizes(silent.size)))
 
     def pass_part(
         self, start: int, trades: FlatTrades, quotes: FlatQuotes, since: int, until: int, again: Array | None = None
@@ -137,7 +158,8 @@ class OnlineMicrostructure:
             self._waiting_before = passed.after
             self._since[joining] = np.minimum(self._since[joining], start)
             symbols = np.flatnonzero(joining & passed.is_begun)
-            self._summed.append((symbols, passed.records[symbols]))
+            sizes = sizes_of_minute(trades, symbols, start, self._hours) if self._has_more else _no_sizes(symbols.size)
+            self._summed.append((symbols, passed.records[symbols], sizes))
             passed.records, passed.is_begun = passed.records[:0], passed.is_begun[:0]
 
     def _begin_minute(self, start: int, passed: _Passed, joining: Array, *, is_again: bool) -> None:
@@ -167,52 +189,61 @@ class OnlineMicrostructure:
         self._passed[start] = passed
         return passed
 
-    def take_rows(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """End a sweep: new or changed rows, as `LIVE_MICROSTRUCTURE`, and symbol and event_time of withdrawn rows."""
+    def take_rows(self) -> NewRows:
+        """End a sweep: what is new or changed."""
         summed, self._summed = self._summed, []
         since, self._since = self._since, np.full(self._since.size, _NEVER)
         self._takes_part[:] = False
         self._waiting_before = None
         if not summed:
-            return _NO_ROWS, _NO_KEYS
+            return _NOTHING
         held = self._minutes
         is_past = held.records["start"] < since[held.symbol]
         old = held.where(~is_past)
-        symbol = np.concatenate([held.symbol[is_past], *(symbols for symbols, _ in summed)])
-        records = _joined([held.records[is_past], *(records for _, records in summed)])
+        symbol = np.concatenate([held.symbol[is_past], *(symbols for symbols, _, _ in summed)])
+        records = _joined([held.records[is_past], *(records for _, records, _ in summed)])
+        sizes = np.concatenate([held.sizes[is_past], *(sizes for _, _, sizes in summed)])
         revision = np.concatenate([held.revision[is_past], np.zeros(records.size - is_past.sum(), dtype=np.int64)])
         order = np.lexsort((records["start"], symbol))
-        minutes = _Minutes(symbol[order], records[order], revision[order])
+        minutes = _Minutes(symbol[order], records[order], revision[order], sizes[order])
         is_new = minutes.records["start"] >= since[minutes.symbol]
-        rows, new = self._rows_of(minutes, is_new), minutes.where(is_new)
-        is_changed, is_gone = np.ones(new.symbol.size, dtype=np.bool_), np.zeros(old.symbol.size, dtype=np.bool_)
+        (rows, further), new = self._rows_of(minutes, is_new), minutes.where(is_new)
+        is_gone = np.zeros(old.symbol.size, dtype=np.bool_)
+        is_changed = has_changed = np.ones(new.symbol.size, dtype=np.bool_)
         if old.symbol.size:
-            old_rows = self._rows_of(held, ~is_past)
-            is_changed, is_gone, new_revision = _compared(new, rows, old, old_rows, self._session)
-            minutes.revision[is_new] = new_revision
+            old_rows, old_further = self._rows_of(held, ~is_past)
+            new_key, old_key = new.key(self._session), old.key(self._session)
+            at = np.minimum(np.searchsorted(old_key, new_key), old_key.size - 1)
+            was_there, is_gone = old_key[at] == new_key, ~np.isin(old_key, new_key)
+            differs = _differs(rows, old_rows[at])
+            is_changed = has_changed = ~was_there | differs
+            if self._has_more:
+                has_changed = ~was_there | _differs(further, old_further[at])
+            minutes.revision[is_new] = np.where(was_there, old.revision[at] + differs, 0)
         self._minutes = minutes.where(_rows_behind(minutes.symbol) < self._rows_kept)
         rows = rows.hstack([pl.Series("revision", minutes.revision[is_new].astype(np.int32))])
-        return rows if is_changed.all() else rows.filter(is_changed), self._keys_of(old.where(is_gone))
-
-    def sums(self) -> MinuteSums:
-        """The minutes kept so far: of each symbol, as many as its next rows and late ticks need."""
-        return MinuteSums(self._names, self._session, self._minutes.symbol, self._minutes.records)
+        return NewRows(_chosen(rows, is_changed), _chosen(further, has_changed), self._keys_of(old.where(is_gone)))
 
     def forget(self, before: int) -> None:
         """Drop minutes that start before `before`; they can no longer be passed again."""
         for start in [start for start in self._passed if start < before]:
             del self._passed[start]
 
-    def _rows_of(self, minutes: _Minutes, wanted: Array) -> pl.DataFrame:
-        """Rows of the wanted minutes, computed with the earlier minutes that they depend on."""
-        needed = wanted.copy()
+    def _rows_of(self, minutes: _Minutes, wanted: Array) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows of the wanted minutes of both tables, computed with the earlier minutes that they depend on."""
         at = np.flatnonzero(wanted)
         if not at.size:
-            return _NO_ROWS.drop("revision")
+            return _NO_ROWS.drop("revision"), _NO_MORE
+        needed = wanted.copy()
         first = at[np.flatnonzero(np.diff(minutes.symbol[at], prepend=-1))]
-        needed[np.maximum(first[:, np.newaxis] - _BACK, 0)] = True
+        needed[np.maximum(first[:, np.newaxis] - self._back, 0)] = True
         sums = MinuteSums(self._names, self._session, minutes.symbol[needed], minutes.records[needed])
-        return minute_rows(sums, None if at.size == sums.symbol.size else wanted[needed])
+        chosen = None if at.size == sums.symbol.size else wanted[needed]
+        rows = minute_rows(sums, chosen)
+        if not self._has_more:
+            return rows, _NO_MORE
+        sizes = dict(zip(SIZES, minutes.sizes[needed].T, strict=True))
+        return rows, more.more_rows(sums, sizes, chosen)
 
     def _keys_of(self, minutes: _Minutes) -> pl.DataFrame:
         if not minutes.symbol.size:
@@ -222,23 +253,23 @@ class OnlineMicrostructure:
         )
 
 
-def _compared(
-    new: _Minutes, rows: pl.DataFrame, old: _Minutes, old_rows: pl.DataFrame, session: Session
-) -> tuple[Array, Array, Array]:
-    """Flags of the new minutes whose rows changed, flags of the old minutes that are gone, and the new revisions."""
-    new_key, old_key = new.key(session), old.key(session)
-    at = np.minimum(np.searchsorted(old_key, new_key), old_key.size - 1)
-    was_there = old_key[at] == new_key
-    before = old_rows[at]
-    differs = np.zeros(new_key.size, dtype=np.bool_)
-    for name in rows.columns:
+def _differs(now: pl.DataFrame, before: pl.DataFrame) -> Array:
+    """Which rows have another value in any column but the symbol."""
+    differs = np.zeros(now.height, dtype=np.bool_)
+    for name in now.columns:
         if name != "symbol":
             # NumPy (null is NaN) is faster here: Polars would run a query for each column.
-            now, then = rows[name].to_numpy(), before[name].to_numpy()
-            differs |= (now != then) & ~(np.isnan(now) & np.isnan(then))
-    is_changed = ~was_there | differs
-    revision = np.where(was_there, old.revision[at] + differs, 0)
-    return is_changed, ~np.isin(old_key, new_key), revision
+            new, old = now[name].to_numpy(), before[name].to_numpy()
+            differs |= (new != old) & ~(np.isnan(new) & np.isnan(old))
+    return differs
+
+
+def _chosen(rows: pl.DataFrame, wanted: Array) -> pl.DataFrame:
+    return rows if not rows.height or wanted.all() else rows.filter(wanted)
+
+
+def _no_sizes(count: int) -> Array:
+    return np.full((count, len(SIZES)), np.nan)
 
 
 def _joined(records: list[Array]) -> Array:

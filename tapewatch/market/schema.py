@@ -88,6 +88,10 @@ class Table:
         missing = [c.name for c in self.columns if c.name not in frame.columns and not c.is_nullable]
         if missing:
             raise SchemaError(f"{self.name}: missing column(s) {', '.join(missing)}; has {', '.join(frame.columns)}")
+        schema = frame.schema
+        if all(schema.get(column.name) == column.dtype for column in self.columns):
+            # No query: on a small frame it would take longer than all else.
+            return pl.DataFrame([frame[column.name] for column in self.columns])
         try:
             return frame.select(
                 pl.col(c.name).cast(c.dtype) if c.name in frame.columns else pl.lit(None, dtype=c.dtype).alias(c.name)

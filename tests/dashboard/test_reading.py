@@ -138,11 +138,15 @@ def test_no_spreadsheet_runs_what_is_exported() -> None:
     assert pl.read_parquet(io.BytesIO(exported(rows, "parquet"))).equals(rows)
 
 
-def test_a_stored_matrix_is_read_where_it_has_the_moment(tmp_path: Path, database: Database) -> None:
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_stored_matrix_is_read_where_it_has_the_moment(tmp_path: Path, database: Database, is_live: bool) -> None:
     day, session = Partition(dt.date(2024, 3, 5), Market.STOCKS), stock_session()
     lake, names = Lake(tmp_path), ["S0", "S2", "S1"]
     rows = correlations(bars_of_market(session, 4, 200), session)
-    lake.write(CORRELATIONS, day, rows)
+    if is_live:
+        database.upsert(CORRELATIONS, day, rows)
+    else:
+        lake.write(CORRELATIONS, day, rows)
     end = dt.datetime.fromtimestamp(session.regular_start / 1e9, dt.UTC) + dt.timedelta(minutes=120)
     at = rows.filter(pl.col("event_time") == end - dt.timedelta(minutes=1)).with_columns(
         pl.selectors.categorical().cast(pl.String)

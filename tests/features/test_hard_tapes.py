@@ -5,7 +5,6 @@ import pytest
 
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
-from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.from_bars import bar_features
@@ -19,8 +18,9 @@ from tapewatch.market.instruments import Session
 from tapewatch.market.tables.derived import BINS_5S, INFORMATION_BARS
 from tapewatch.market.tables.features import CROSS_ASSET, REGIMES, SEASONALITY
 from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
-from tapewatch.streaming.live.market_features import LiveMarketFeatures
+from tapewatch.streaming.live.families import LiveFamilies
 from tapewatch.streaming.live.tape import LiveTape
+from tests.support.families import assert_families, bars_of, batch_families, minutes_of
 from tests.support.hard_tapes import TAPES, hard_tape
 from tests.support.live import assert_as_batch, chunks, fed, streamed
 from tests.support.panels import bars_of_market
@@ -41,10 +41,6 @@ def tape(name: str) -> tuple[pl.DataFrame, pl.DataFrame, Session]:
         return hard_tape(name)
     trades, quotes, session = hard_tape("constant price")
     return *of_nan(trades, quotes), session
-
-
-def bars_of(trades: pl.DataFrame, session: Session) -> pl.DataFrame:
-    return minute_bars(trades, session).with_columns(known_time=pl.col("time") + pl.duration(minutes=1))
 
 
 def among_others(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
@@ -88,13 +84,9 @@ def test_every_table_has_rows_by_its_definition(name: str, states: RegimeModel) 
 )
 def test_live_rows_are_those_of_the_batch(name: str, states: RegimeModel) -> None:
     trades, quotes, session = tape(name)
-    live = LiveTape(session, of_market=LiveMarketFeatures(session, lambda: states))
-    outputs = fed(live, chunks(*streamed(trades, quotes), 97))
+    seasons = SeasonalModel.fit([minutes_of(trades, quotes, session)])
+    families = LiveFamilies(session, regime_model=lambda: states, seasonal_model=lambda: seasons)
+    outputs = fed(LiveTape(session, families=families), chunks(*streamed(trades, quotes), 97))
     assert_as_batch(outputs, trades, quotes, session)
-    for table, expected in (
-        (CROSS_ASSET, cross_asset(bars_of(trades, session), session)),
-        (REGIMES, regimes(bars_of(trades, session), session, states, through_ns=session.day_end)),
-    ):
-        rows = [change.rows for each in outputs for change in each.of_market if change.table is table]
-        found = pl.concat([table.empty(), *rows])
-        assert found.sort("symbol", "event_time").equals(expected.sort("symbol", "event_time"))
+    expected = batch_families(trades, quotes, session, states=states, seasons=seasons)
+    assert_families([rows.changes for rows in outputs], expected)

@@ -17,21 +17,21 @@ from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import LIVE_CLOCKS
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
-from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
 from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import RegimeModel
-from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.features import CROSS_ASSET, MARKET_MICROSTRUCTURE, REGIMES
+from tapewatch.market.tables.features import LIVE_FAMILIES, MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_INFORMATION_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
 from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TIME, TRADES
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.detection.champion import CHALLENGER, MINUTES, file_of, publish
 from tapewatch.streaming.ingest.ingest import ingest
+from tests.support.families import bars_of, batch_families, minutes_of, plain
 from tests.support.recorded import recorded_quotes, recorded_trades
 from tests.support.replays import Home, collect_all
 
@@ -78,20 +78,34 @@ def ensemble(batch_minutes: pl.DataFrame) -> EnsembleDetector:
 def regime_model(market_data: Path) -> RegimeModel:
     """Fitted on another recorded day."""
     day = Partition(dt.date(2013, 10, 8), Market.STOCKS)
-    bars = bars_of(recorded_trades(market_data, day.date).sort(TRADES.sort), day)
+    bars = bars_of(recorded(market_data, day)[0], day.session)
     panel, volatility, _ = block_panel(bars, day.session, through_ns=day.session.day_end)
     fitted = RegimeModel.fit([(panel.symbols, volatility)])
     assert fitted is not None
     return fitted
 
 
-def bars_of(trades: pl.DataFrame, day: Partition) -> pl.DataFrame:
-    return minute_bars(trades, day.session).with_columns(known_time=pl.col("time") + pl.duration(minutes=1))
+@pytest.fixture(scope="module")
+def seasonal_model(market_data: Path) -> SeasonalModel:
+    """Fitted on another recorded day."""
+    day = Partition(dt.date(2013, 10, 8), Market.STOCKS)
+    fitted = SeasonalModel.fit([minutes_of(*recorded(market_data, day), day.session)])
+    assert fitted is not None
+    return fitted
+
+
+def recorded(market_data: Path, day: Partition) -> tuple[pl.DataFrame, pl.DataFrame]:
+    trades, quotes = recorded_trades(market_data, day.date), recorded_quotes(market_data, day.date)
+    return trades.sort(TRADES.sort), quotes.sort(QUOTES.sort)
 
 
 @pytest.fixture(scope="module")
 def stock_home(
-    market_data: Path, ensemble: EnsembleDetector, regime_model: RegimeModel, tmp_path_factory: pytest.TempPathFactory
+    market_data: Path,
+    ensemble: EnsembleDetector,
+    regime_model: RegimeModel,
+    seasonal_model: SeasonalModel,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Home:
     home = Home(tmp_path_factory.mktemp("stocks"))
     champions = home.root / "champions"
@@ -105,6 +119,7 @@ def stock_home(
         channels=("T", "Q"),
         champions=champions,
         regime_model=lambda _: regime_model,
+        seasonal_model=lambda _: seasonal_model,
     )
     return home
 
@@ -144,23 +159,17 @@ def test_live_features_and_scores_equal_those_of_the_batch(
     )
 
 
-def test_live_rows_across_symbols_and_regimes_equal_those_of_the_batch(
-    stock_home: Home, market_data: Path, regime_model: RegimeModel
+def test_live_rows_of_further_tables_equal_those_of_the_batch(
+    stock_home: Home, market_data: Path, regime_model: RegimeModel, seasonal_model: SeasonalModel
 ) -> None:
-    bars = bars_of(recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort), STOCK_DAY)
-    through = STOCK_DAY.session.day_end
-    for table, expected in (
-        (CROSS_ASSET, cross_asset(bars, STOCK_DAY.session)),
-        (REGIMES, regimes(bars, STOCK_DAY.session, regime_model, through_ns=through)),
-    ):
+    expected = batch_families(
+        *recorded(market_data, STOCK_DAY), STOCK_DAY.session, states=regime_model, seasons=seasonal_model
+    )
+    for table in LIVE_FAMILIES:
         with Database(stock_home.database) as database:
-            live = database.read(table)
-        columns = [name for name in table.schema if name != "known_time"]
-        assert_frame_equal(
-            live.select(columns).with_columns(_PLAIN).sort("symbol", "event_time"),
-            expected.select(columns).with_columns(_PLAIN).sort("symbol", "event_time"),
-            check_exact=True,
-        )
+            live = database.read(table).select(table.schema.names())
+        assert live.height == expected[table.name].height > 100
+        assert_frame_equal(plain(table, live), plain(table, expected[table.name]), check_exact=True)
 
 
 def test_live_bars_of_other_clocks_equal_those_of_the_batch(stock_home: Home, market_data: Path) -> None:

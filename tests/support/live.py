@@ -1,6 +1,6 @@
 """Feeds a live tape as a stream does, and collects its final output."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,11 @@ from tapewatch.features.families.indicators import indicators
 from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_SECOND, Session
+from tapewatch.market.schema import Table
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.streaming.live.kept import Change
 from tapewatch.streaming.live.tape import LiveRows, LiveTape
 
 Chunk = tuple[pl.DataFrame, pl.DataFrame]
@@ -66,6 +68,20 @@ def _last(outputs: list[tuple[pl.DataFrame, pl.DataFrame]], key: tuple[str, ...]
     last_gone = gone.group_by(key).agg(pl.col("gone").max())
     kept = last.join(last_gone, on=key, how="left").filter(pl.col("gone").is_null() | (pl.col("step") > pl.col("gone")))
     return kept.drop("step", "gone").sort(pl.col("symbol").cast(pl.String), key[-1])
+
+
+def last_of(table: Table, steps: Iterable[Sequence[Change]]) -> pl.DataFrame:
+    """The rows of a further table that a reader holds who applies the changes in their order; categories as text."""
+    text = pl.selectors.categorical().cast(pl.String)
+    key, held = list(table.key), table.empty().with_columns(text)
+    for change in (change for changes in steps for change in changes if change.table is table):
+        table.check(change.rows)
+        assert table.duplicates(change.rows) == 0
+        new, gone = change.rows.with_columns(text), change.withdrawn.select(key).with_columns(text)
+        held = pl.concat(
+            [held.join(pl.concat([new.select(key), gone]), on=key, how="anti", maintain_order="left"), new]
+        )
+    return held
 
 
 def assert_as_batch(

@@ -11,6 +11,7 @@ from typing import Any
 
 from tapewatch.emulator.process import RunningEmulator
 from tapewatch.features.regimes.hidden_markov import RegimeModel
+from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.feeds.plans.table import plan_for
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.feeds.stream.policy import ConnectionPolicy
@@ -57,6 +58,7 @@ def collect_all(
     key: str = KEY,
     champions: Path | None = None,
     regime_model: Callable[[Partition], RegimeModel | None] | None = None,
+    seasonal_model: Callable[[Partition], SeasonalModel | None] | None = None,
     timeout_s: float = 240.0,
 ) -> CollectorStatus:
     """Collect a replay to its end; returns the collector's status after it has stored everything."""
@@ -72,6 +74,7 @@ def collect_all(
         connection=connection or PATIENT,
         champions=champions,
         regime_model=regime_model,
+        seasonal_model=seasonal_model,
     )
     collector = Collector(config)
     failures: list[BaseException] = []

@@ -22,7 +22,9 @@ LOOK_BACK: Final = max(CORRELATION_MINUTES) + 1
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-def correlations(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
+def correlations(
+    bars: pl.DataFrame, session: Session, *, since_ns: int | None = None, through_ns: int | None = None
+) -> pl.DataFrame:
     """`CORRELATIONS` rows of a market's minute bars, for every five minutes of regular hours with a bar of the market.
 
     A minute without a bar leaves the price as it was; a close that is not above zero counts as no bar. A matrix holds the
@@ -32,10 +34,14 @@ def correlations(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
     Args:
         bars: all bars of the market's day, with the columns symbol, time, known_time and close of `BARS`.
         session: the day they belong to.
+        since_ns, through_ns: matrices whose last minute starts earlier, or ends later, are left out (ns UTC); None for the whole
+            day.
     """
     panel = panel_of(bars, session)
     ends = np.unique(panel.minute // STEP) * STEP + STEP - 1
-    ends = ends[ends < panel.returns.shape[0]]
+    first = 0 if since_ns is None else (since_ns - session.regular_start) // NS_PER_MINUTE
+    last = session.regular_minutes if through_ns is None else (through_ns - session.regular_start) // NS_PER_MINUTE
+    ends = ends[(ends >= first) & (ends < min(last, panel.returns.shape[0]))]
     matrices = [_matrix(panel, int(end)) for end in ends]
     if not matrices:
         return CORRELATIONS.empty()

@@ -1,6 +1,6 @@
 """Indicators of minute bars."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -13,19 +13,11 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables.features import INDICATORS, RETURN_MINUTES
 
 _BASIS_POINTS = 1e4
-_PRICES = ("open", "high", "low", "close")
-#: The indicators that need closes alone.
-CLOSE_INDICATORS = ("rsi_14", "macd_bps", "bollinger_position")
-
-
-def close_indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
-    """symbol, event_time and the columns `CLOSE_INDICATORS` of `INDICATORS`, with the same values.
-
-    Arguments and nulls as in `indicators`; of `bars` no volume and no known time is needed.
-    """
-    found = _by_part(bars, session, _of_closes)
-    columns = {name: found.get(name, np.full(bars.height, np.nan)) for name in CLOSE_INDICATORS}
-    return bars.select("symbol", event_time="time").with_columns(**known(columns))
+_WEIGHTS = series.fractional_weights()
+PRICES = ("open", "high", "low", "close")
+#: What the indicators need of a bar besides its times.
+AMOUNTS = (*PRICES, "volume", "vwap")
+NAMES = tuple(column.name for column in INDICATORS.columns if column.name not in (*INDICATORS.key, "known_time"))
 
 
 def indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
@@ -41,53 +33,46 @@ def indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
             symbol and time.
         session: the day they belong to.
     """
-    keys = bars.select("symbol", "known_time", event_time="time")
-    return INDICATORS.conform(keys.with_columns(**known(_by_part(bars, session, _of_part, ("volume", "vwap")))))
-
-
-def _by_part(
-    bars: pl.DataFrame,
-    session: Session,
-    compute: Callable[[dict[str, Array]], dict[str, Array]],
-    names: Sequence[str] = (),
-) -> dict[str, Array]:
-    """What `compute` gives of each symbol's part of the day, from its prices, times and the columns `names`."""
-    columns = {name: flat(bars[name], null=np.nan) for name in (*_PRICES, *names)}
+    columns = {name: flat(bars[name], null=np.nan) for name in AMOUNTS}
     columns["time"] = flat(bars["time"])
-    values: dict[str, Array] = {}
+    values = {name: np.full(bars.height, np.nan) for name in NAMES}
     for rows in _parts(bars, session, columns):
-        part = {name: np.ascontiguousarray(column[rows]) for name, column in columns.items()}
-        # What overflows becomes null.
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = compute(part)
+        found = part_indicators({name: np.ascontiguousarray(column[rows]) for name, column in columns.items()})
         for name, column in found.items():
-            values.setdefault(name, np.full(bars.height, np.nan))[rows] = column
-    return values
-
-
-def _of_closes(bars: dict[str, Array]) -> dict[str, Array]:
-    close = bars["close"]
-    _, lower, upper = averages.bollinger(close)
-    return {
-        "rsi_14": averages.rsi(close),
-        "macd_bps": _BASIS_POINTS * ratio(averages.macd(close)[0], close),
-        "bollinger_position": ratio(close - lower, upper - lower),
-    }
+            values[name][rows] = column
+    keys = bars.select("symbol", "known_time", event_time="time")
+    return INDICATORS.conform(keys.with_columns(**known(values)))
 
 
 def _parts(bars: pl.DataFrame, session: Session, columns: dict[str, Array]) -> Iterator[Array]:
     """The rows with sound prices of each symbol's part of the day."""
-    time = columns["time"]
-    part = (time >= session.regular_start).astype(np.int64) + (time >= session.regular_end)
+    part = part_of_day(columns["time"], session)
     is_new = np.diff(flat(bars["symbol"]).astype(np.int64), prepend=-1) != 0
     segment = np.cumsum(is_new) * 3 + part
-    sound = np.flatnonzero(np.all([np.isfinite(columns[name]) for name in _PRICES], axis=0))
+    sound = np.flatnonzero(np.isfinite([columns[name] for name in PRICES]).all(axis=0))
     if sound.size:
         yield from np.split(sound, np.flatnonzero(np.diff(segment[sound])) + 1)
 
 
-def _of_part(bars: dict[str, Array]) -> dict[str, Array]:
-    """Every indicator of one part of a symbol's day."""
+def part_of_day(time: Array, session: Session) -> Array:
+    """0 before, 1 in and 2 after regular hours, of times in ns UTC."""
+    part: Array = (time >= session.regular_start).astype(np.int64) + (time >= session.regular_end)
+    return part
+
+
+def part_indicators(bars: dict[str, Array], begin: int = 0) -> dict[str, Array]:
+    """The columns `NAMES` of one part of a symbol's day; NaN or infinite where undefined.
+
+    Args:
+        bars: `AMOUNTS`, contiguous, float64, with finite prices, and `time`, int64 ns UTC.
+        begin: values of bars before this one may be left out as NaN, which saves their cost.
+    """
+    # What overflows becomes null.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _of_part(bars, begin)
+
+
+def _of_part(bars: dict[str, Array], begin: int) -> dict[str, Array]:
     high, low, close = bars["high"], bars["low"], bars["close"]
     volume = np.nan_to_num(bars["volume"])
     logs = np.log(np.where(close > 0, close, np.nan))
@@ -96,13 +81,15 @@ def _of_part(bars: dict[str, Array]) -> dict[str, Array]:
     mean_price = averages.mean_price(bars["vwap"], volume)
     percent_k, percent_d = averages.stochastic(high, low, close)
     plus, minus, trend = averages.directional(high, low, close)
-    shannon, complexity, rate = series.entropies(logs)
-    cusum, sadf = series.breaks(logs)
+    shannon, complexity, rate = series.entropies(logs, begin)
+    cusum, sadf = series.breaks(logs, begin)
     return {
         **_returns(bars["time"], logs),
-        **_of_closes(bars),
+        "rsi_14": averages.rsi(close),
+        "macd_bps": _BASIS_POINTS * ratio(macd, close),
         "macd_signal_bps": _BASIS_POINTS * ratio(signal, close),
         "macd_histogram_bps": _BASIS_POINTS * ratio(macd - signal, close),
+        "bollinger_position": ratio(close - lower, upper - lower),
         "bollinger_width_bps": _BASIS_POINTS * ratio(upper - lower, middle),
         "atr_14_bps": _BASIS_POINTS * ratio(averages.average_true_range(high, low, close), close),
         "obv": averages.on_balance_volume(close, volume),
@@ -112,7 +99,7 @@ def _of_part(bars: dict[str, Array]) -> dict[str, Array]:
         "plus_di_14": plus,
         "minus_di_14": minus,
         "adx_14": trend,
-        "fractional_difference": series.weighted_sums(logs, series.fractional_weights()),
+        "fractional_difference": series.weighted_sums(logs, _WEIGHTS, begin),
         "shannon_entropy": shannon,
         "lempel_ziv_complexity": complexity,
         "kontoyiannis_entropy": rate,

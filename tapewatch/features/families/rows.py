@@ -7,6 +7,7 @@ import polars as pl
 
 from tapewatch.features.families.liquidity import liquidity
 from tapewatch.features.families.order_flow import order_flow
+from tapewatch.features.families.paths import EWMA_RETURNS
 from tapewatch.features.families.trade_sizes import trade_sizes
 from tapewatch.features.families.volatility import volatility
 from tapewatch.features.sums import MinuteSums, minute_sums
@@ -15,6 +16,11 @@ from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables.features import MICROSTRUCTURE_MORE
 from tapewatch.market.tables.tape import TIME
+
+#: Earlier rows that any feature depends on: the returns of the weighted volatility, and the price before the first of them.
+LOOK_BACK = EWMA_RETURNS + 2
+#: Values up to which the columns of a frame are converted at once: the calls take the time then, not the values.
+_FEW_VALUES = 500_000
 
 
 def microstructure_more(
@@ -36,21 +42,26 @@ def microstructure_more(
     return more_rows(sums, trade_sizes(trades, sums, rules))
 
 
-def more_rows(sums: MinuteSums, sizes: Mapping[str, Array]) -> pl.DataFrame:
-    """`MICROSTRUCTURE_MORE` rows of minutes already summed.
+def more_rows(sums: MinuteSums, sizes: Mapping[str, Array], wanted: Array | None = None) -> pl.DataFrame:
+    """`MICROSTRUCTURE_MORE` rows of minutes already summed: of all, or of those marked in `wanted`.
 
     Where a symbol's earlier minutes are left out, only the first rows of each column's warm-up differ (`definitions.py`).
 
     Args:
         sums: the minutes.
         sizes: `trade_sizes` of the same minutes.
+        wanted: bool, one a minute.
     """
     # What overflows becomes null.
     with np.errstate(over="ignore", invalid="ignore"):
         values = {**order_flow(sums), **sizes, **liquidity(sums), **volatility(sums)}
-    start = sums["start"]
+    start, symbol = sums["start"], sums.symbol
+    if wanted is not None:
+        rows = np.flatnonzero(wanted)
+        start, symbol = start[rows], symbol[rows]
+        values = {name: column[rows] for name, column in values.items()}
     keys = {
-        "symbol": sums.names[sums.symbol],
+        "symbol": sums.names[symbol],
         "event_time": pl.Series(start).cast(TIME),
         "known_time": pl.Series(start + NS_PER_MINUTE).cast(TIME),
     }
@@ -58,8 +69,15 @@ def more_rows(sums: MinuteSums, sizes: Mapping[str, Array]) -> pl.DataFrame:
 
 
 def known(values: Mapping[str, Array]) -> dict[str, pl.Series]:
-    """Columns in which everything that is no finite number is null."""
-    return {
-        name: pl.Series(np.where(np.isfinite(column), column, np.nan), nan_to_null=True)
-        for name, column in values.items()
-    }
+    """Columns, of one length, in which everything that is no finite number is null."""
+    if not values:
+        return {}
+    height = len(next(iter(values.values())))
+    if height * len(values) > _FEW_VALUES:
+        return {name: _finite(column) for name, column in values.items()}
+    whole = _finite(np.concatenate(list(values.values())))
+    return {name: whole.slice(at * height, height).alias(name) for at, name in enumerate(values)}
+
+
+def _finite(column: Array) -> pl.Series:
+    return pl.Series(np.where(np.isfinite(column), column, np.nan), nan_to_null=True)

@@ -1,7 +1,8 @@
 """Measures of a series of closes: fractional differences, entropy of directions, structural breaks.
 
 Functions take the log closes of one symbol's part of a day, NaN where a close has no logarithm, and return one value a bar:
-NaN until its window is full, and where the window holds a NaN.
+NaN until its window is full, and where the window holds a NaN. Values before `begin` may be left out as NaN: each depends on its
+window alone.
 """
 
 from collections.abc import Sequence
@@ -34,10 +35,10 @@ def fractional_weights(order: float = ORDER, smallest: float = SMALLEST_WEIGHT) 
 
 
 @compiled
-def weighted_sums(values: Array, weights: Array) -> Array:
+def weighted_sums(values: Array, weights: Array, begin: int = 0) -> Array:
     """Sum of the last values by `weights`, latest first."""
     out = np.full(values.size, np.nan)
-    for at in range(weights.size - 1, values.size):
+    for at in range(max(weights.size - 1, begin), values.size):
         total = 0.0
         for back in range(weights.size):
             total += weights[back] * values[at - back]
@@ -76,7 +77,7 @@ def smallest_stationary_order(logs: npt.NDArray[np.float64], orders: Sequence[fl
 
 
 @compiled
-def entropies(logs: Array) -> tuple[Array, Array, Array]:
+def entropies(logs: Array, begin: int = 0) -> tuple[Array, Array, Array]:
     """Shannon entropy, Lempel-Ziv complexity and Kontoyiannis' entropy rate of the directions of the last 60 steps.
 
     A step goes down, stays or goes up. After López de Prado (2018), sections 18.2 and 18.4: Shannon in bits; the number of
@@ -89,7 +90,7 @@ def entropies(logs: Array) -> tuple[Array, Array, Array]:
         step = logs[at] - logs[at - 1]
         directions[at] = 1 + (step > 0.0) - (step < 0.0)
         known = 0 if np.isnan(step) else known + 1
-        if known >= WINDOW:
+        if known >= WINDOW and at >= begin:
             message = directions[at - WINDOW + 1 : at + 1]
             shannon[at], complexity[at], rate[at] = _shannon(message), _phrases(message) / WINDOW, _match_rate(message)
     return shannon, complexity, rate
@@ -136,7 +137,7 @@ def _match_rate(message: Array) -> float:
 
 
 @compiled
-def breaks(logs: Array) -> tuple[Array, Array]:
+def breaks(logs: Array, begin: int = 0) -> tuple[Array, Array]:
     """Two statistics of structural breaks in the last 60 closes (López de Prado 2018, sections 17.3.2 and 17.4).
 
     - Chu, Stinchcombe and White (1996): the largest over earlier closes of |log close / earlier| over the closes' standard
@@ -147,7 +148,7 @@ def breaks(logs: Array) -> tuple[Array, Array]:
     NaN also where the closes do not vary.
     """
     cusum, sadf = np.full((2, logs.size), np.nan)
-    for at in range(WINDOW - 1, logs.size):
+    for at in range(max(WINDOW - 1, begin), logs.size):
         closes = logs[at - WINDOW + 1 : at + 1]
         cusum[at], sadf[at] = _departure(closes), _explosiveness(closes)
     return cusum, sadf

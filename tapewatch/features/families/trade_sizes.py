@@ -12,7 +12,7 @@ from tapewatch.market.arrays import EXTENDED_SHIFT, Array, FlatTrades, SessionBo
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE
 
-_NAMES = ("trade_size_median", "trade_size_p90", "largest_trade_share")
+NAMES = ("trade_size_median", "trade_size_p90", "largest_trade_share")
 
 
 def trade_sizes(trades: pl.DataFrame, sums: MinuteSums, rules: Mapping[int, Updates]) -> dict[str, Array]:
@@ -27,7 +27,7 @@ def trade_sizes(trades: pl.DataFrame, sums: MinuteSums, rules: Mapping[int, Upda
         rules: condition code to allowed fields, for stocks.
     """
     symbols, flat = flat_trades(trades, sums.session, rules)
-    sizes = np.full((len(_NAMES), sums.symbol.size), np.nan)
+    sizes = np.full((len(NAMES), sums.symbol.size), np.nan)
     own = {name: at for at, name in enumerate(symbols)}
     first_rows = np.searchsorted(sums.symbol, np.arange(len(sums.names) + 1))
     starts, hours = sums["start"], session_bounds(sums.session)
@@ -41,7 +41,19 @@ def trade_sizes(trades: pl.DataFrame, sums: MinuteSums, rules: Mapping[int, Upda
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
         for _ in pool.map(measure, range(len(names)), names):
             pass
-    return dict(zip(_NAMES, sizes, strict=True))
+    return dict(zip(NAMES, sizes, strict=True))
+
+
+@compiled
+def sizes_of_minute(trades: FlatTrades, symbols: Array, start: int, hours: SessionBounds) -> Array:
+    """The values of `trade_sizes` of one minute, symbols x `NAMES`, of some symbols' trades; see `trade_sizes`."""
+    sizes = np.full((len(NAMES), symbols.size), np.nan)
+    starts = np.full(1, start)
+    for at in range(symbols.size):
+        first, end = trades.offsets[symbols[at]], trades.offsets[symbols[at] + 1]
+        if end > first:
+            _measure(trades, first, end, starts, hours, sizes[:, at : at + 1])
+    return sizes.T.copy()
 
 
 @compiled

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.robust import Floats
+from tapewatch.market.arrays import flat
 from tapewatch.market.tables.features import MICROSTRUCTURE_MORE, SEASONAL, is_signed
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 
@@ -49,6 +50,22 @@ def complete(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The rows with nulls for the measures of `MICROSTRUCTURE_MORE`, where they have none of them."""
     there = rows.collect_schema().names()
     return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in MORE if name not in there)
+
+
+def in_more(measure: Measure) -> bool:
+    """Whether a measure is of `MICROSTRUCTURE_MORE` rather than of `MICROSTRUCTURE`."""
+    return set(measure.value.meta.root_names()) <= set(MORE)
+
+
+def measured(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> Floats:
+    """The values of the `MEASURES` that are marked in `chosen`: rows x measures, NaN for null and what is not finite."""
+    measures = [measure for measure, is_chosen in zip(MEASURES, chosen, strict=True) if is_chosen]
+    # A query is made only where a measure is none of the columns.
+    columns = [
+        rows[each.name] if each.name in rows.columns else rows.select(each.value).to_series() for each in measures
+    ]
+    values = np.stack([flat(column.cast(pl.Float64)) for column in columns], axis=1)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def panel_of(rows: pl.LazyFrame, measure: Measure, symbols: Sequence[str]) -> Floats:

@@ -2,15 +2,19 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.robust import SCALE_QUANTILES, Floats, quantile, scale_of, shrunk
 from tapewatch.features.seasonality.measures import MEASURES, Measure, complete, panel_of
+from tapewatch.market.compiled import njit
 
+Flags = npt.NDArray[np.bool_]
 #: Minutes of a step of the profile; of the window of the level; and between the window's end and the minute that is judged, so
 #: that an event does not raise what it is held against.
 BUCKET, WINDOW, LAG = 15, 60, 15
@@ -43,6 +47,10 @@ class Usual:
     profile: Floats
     scale: Floats
 
+    def of_columns(self, chosen: npt.NDArray[np.int64]) -> "Usual":
+        """What is usual of some columns."""
+        return Usual(*(np.ascontiguousarray(getattr(self, field.name)[..., chosen]) for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class SeasonalModel:
@@ -64,18 +72,56 @@ class SeasonalModel:
         return cls(names, {each.name: _fit(days, each, names) for each in MEASURES}) if names else None
 
     def judged(self, measure: Measure, values: Floats) -> tuple[Floats, Floats]:
-        """The usual size of each minute, in the measure's unit, and the deviation from it in scales.
+        """`judged` of one of `MEASURES`, of the symbols of the model, from the open on."""
+        return judged(self.measures[measure.name], values, is_signed=measure.is_signed)
 
-        Both NaN where a symbol has no earlier days; the deviation also where the value is.
+    def of_symbols(self, symbols: Sequence[str]) -> Usual:
+        """What is usual of every measure of these symbols, as columns: the measures of the first symbol, of the second, …
 
-        Args:
-            measure: one of `MEASURES`.
-            values: minutes x symbols of the model, from the open on.
+        NaN for a symbol that the model lacks.
         """
-        usual = self.measures[measure.name]
-        expected = _expected(_sizes(values, usual.base), usual.profile, usual.level)
-        deviation = _deviation(measure, values, expected, usual.base) / usual.scale
-        return usual.base * np.maximum(np.exp(expected) - _EMPTY, 0.0), np.clip(deviation, -CLIP, CLIP)
+        place = {name: at for at, name in enumerate(self.symbols)}
+        # The last column is of no symbol.
+        at = np.array([place.get(name, -1) for name in symbols], dtype=np.int64)
+        days, base, level, profile, scale = (
+            # One measure after the other within a symbol.
+            np.ascontiguousarray(np.moveaxis(whole[..., at], 0, -1)).reshape(whole.shape[1], -1)
+            for whole in self._stacked
+        )
+        return Usual(days[0], base[0], level[0], profile, scale[0])
+
+    @cached_property
+    def _stacked(self) -> list[Floats]:
+        """The fields of `Usual` in order: measures x rows x symbols, and NaN for no symbol. After its last bucket a profile stays."""
+        buckets = max(len(each.profile) for each in self.measures.values())
+        whole = []
+        for field in fields(Usual):
+            rows = buckets if field.name == "profile" else 1
+            stacked = np.full((len(MEASURES), rows, len(self.symbols) + 1), np.nan)
+            for own, measure in zip(stacked, MEASURES, strict=True):
+                given = np.atleast_2d(getattr(self.measures[measure.name], field.name))
+                own[:, :-1] = given[np.minimum(np.arange(rows), len(given) - 1)]
+            whole.append(stacked)
+        return whole
+
+
+def judged(
+    usual: Usual, values: Floats, *, is_signed: bool | Flags, first: int = 0, begin: int = 0
+) -> tuple[Floats, Floats]:
+    """The usual size of each minute, in the measure's unit, and the deviation from it in scales.
+
+    Both NaN where a symbol has no earlier days; the deviation also where the value is.
+
+    Args:
+        usual: of the columns of `values`.
+        values: minutes x symbols, one measure or several side by side.
+        is_signed: whether the measure, or each column's, has a sign.
+        first: minute since the open of the first row; before it everything counts as unknown.
+        begin: the first of the rows that are wanted, from the first one on.
+    """
+    expected = _expected(_sizes(values, usual.base), usual.profile, usual.level, first, begin)
+    deviation = _deviation(values[begin:], expected, usual.base, is_signed) / usual.scale
+    return usual.base * np.maximum(np.exp(expected) - _EMPTY, 0.0), np.clip(deviation, -CLIP, CLIP)
 
 
 def _fit(days: Sequence[pl.LazyFrame], measure: Measure, symbols: tuple[str, ...]) -> Usual:
@@ -92,7 +138,7 @@ def _fit(days: Sequence[pl.LazyFrame], measure: Measure, symbols: tuple[str, ...
     level = quantile(levels, 0.5)
     profile = _profile(sizes - levels[:, None])
     expected = np.stack([_expected(day, profile, level) for day in sizes])
-    deviations = _deviation(measure, values, expected, base).reshape(-1, len(symbols))
+    deviations = _deviation(values, expected, base, measure.is_signed).reshape(-1, len(symbols))
     own = scale_of(*(quantile(deviations, share) for share in SCALE_QUANTILES))
     market = max(_median(own), _LEAST_SCALE)
     scale = np.maximum(shrunk(own, np.full_like(own, market), count, _PRIOR_DAYS), _SHARE_OF_MARKET * market)
@@ -125,25 +171,41 @@ def _sizes(values: Floats, base: Floats) -> Floats:
     return sizes
 
 
-def _expected(sizes: Floats, profile: Floats, level: Floats) -> Floats:
-    """The log of the usual size of each minute: the profile, and the level up to `LAG` minutes before.
+def _expected(sizes: Floats, profile: Floats, level: Floats, first: int = 0, begin: int = 0) -> Floats:
+    """The log of the usual size of each minute from row `begin` on: the profile, and the level up to `LAG` minutes before.
 
-    The level is the mean of the window's sizes less their profile, drawn towards that of the earlier days.
+    The level is the mean of the window's sizes less their profile, drawn towards that of the earlier days. `first` is the minute
+    since the open of the first row.
     """
-    bucket = np.minimum(np.arange(len(sizes)) // BUCKET, len(profile) - 1)
+    bucket = np.minimum((first + np.arange(len(sizes))) // BUCKET, len(profile) - 1)
     seasonal = profile[bucket]
-    padded = np.concatenate([np.full((WINDOW + LAG, sizes.shape[1]), np.nan), sizes - seasonal])
-    # Minute t is held against the minutes from t - LAG - WINDOW to before t - LAG.
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=0)[: len(sizes)]
-    count = np.isfinite(windows).sum(axis=2)
-    total = np.nansum(windows, axis=2)
-    expected: Floats = seasonal + (total + _PRIOR_MINUTES * level) / (count + _PRIOR_MINUTES)
+    count, total = _window_sums(sizes - seasonal, begin)
+    expected: Floats = seasonal[begin:] + (total + _PRIOR_MINUTES * level) / (count + _PRIOR_MINUTES)
     return expected
 
 
-def _deviation(measure: Measure, values: Floats, expected: Floats, base: Floats) -> Floats:
+@njit(cache=True, nogil=True)
+def _window_sums(values: Floats, begin: int) -> tuple[Floats, Floats]:
+    """Count and sum of the finite values of each row's window, from row `begin` on: those from `LAG` + `WINDOW` to `LAG` + 1 before.
+
+    Each window is summed anew, in order of time, so that a sum depends on its own values alone.
+    """
+    count, total = np.zeros((2, values.shape[0] - begin, values.shape[1]))
+    for row in range(begin, values.shape[0]):
+        for at in range(max(row - LAG - WINDOW, 0), row - LAG):
+            for column in range(values.shape[1]):
+                if np.isfinite(values[at, column]):
+                    count[row - begin, column] += 1.0
+                    total[row - begin, column] += values[at, column]
+    return count, total
+
+
+def _deviation(values: Floats, expected: Floats, base: Floats, is_signed: bool | Flags) -> Floats:
     """Before the scale: the log of size over usual size, or for a signed measure their quotient."""
-    return values / (base * np.exp(expected)) if measure.is_signed else _sizes(values, base) - expected
+    if is_signed is True:
+        return values / (base * np.exp(expected))
+    unsigned = _sizes(values, base) - expected
+    return unsigned if is_signed is False else np.where(is_signed, values / (base * np.exp(expected)), unsigned)
 
 
 def _median(values: Floats) -> float:

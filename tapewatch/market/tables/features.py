@@ -247,3 +247,6 @@ SEASONALITY = Table(
         ),
     ),
 )  # fmt: skip
+
+#: The tables that collectors fill beside `microstructure` and `market_microstructure`, unless the settings leave some out.
+LIVE_FAMILIES: tuple[Table, ...] = (MICROSTRUCTURE_MORE, INDICATORS, CROSS_ASSET, CORRELATIONS, REGIMES, SEASONALITY)

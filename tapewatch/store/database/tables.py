@@ -10,20 +10,19 @@ from sqlalchemy.types import TypeEngine
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.accounts import ACCOUNTS
 from tapewatch.market.tables.derived import INCIDENTS
-from tapewatch.market.tables.features import CROSS_ASSET, MARKET_MICROSTRUCTURE, REGIMES
+from tapewatch.market.tables.features import LIVE_FAMILIES, MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_INFORMATION_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import ANOMALIES, COVERAGE
 
 #: Every table of the operational database.
-SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, CROSS_ASSET, REGIMES, *LIVE, *ACCOUNTS)
+SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, *LIVE_FAMILIES, *LIVE, *ACCOUNTS)
 #: Tables that grow with the tape, row after row in time.
 TIME_SERIES: tuple[Table, ...] = (
     LIVE_BARS,
     LIVE_INFORMATION_BARS,
     LIVE_MICROSTRUCTURE,
     MARKET_MICROSTRUCTURE,
-    CROSS_ASSET,
-    REGIMES,
+    *LIVE_FAMILIES,
 )
 PARTITION_COLUMNS = ("market", "date")
 _TIME_COLUMNS = ("time", "event_time", "start_time", "at_time", "created_time", "received_time")

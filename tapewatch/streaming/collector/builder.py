@@ -8,6 +8,7 @@ import polars as pl
 
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.streaming.collector.judges.minutes import MinuteJudge
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.publisher import Publisher
@@ -94,11 +95,15 @@ class Builder:
             self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)
             self._rows.put(MARKET_MICROSTRUCTURE, partition, rows.market_minutes)
             self._rows.remove(MARKET_MICROSTRUCTURE, partition, rows.withdrawn_rows)
-            for change in rows.of_market:
+            for change in rows.changes:
                 self._rows.put(change.table, partition, change.rows)
                 self._rows.remove(change.table, partition, change.withdrawn)
             if self._publisher is not None:
-                self._publisher.put(rows.microstructure)
+                self._publisher.put(MICROSTRUCTURE, rows.microstructure)
+                for change in rows.changes:
+                    # The store holds a row a symbol.
+                    if change.table.key == MICROSTRUCTURE.key:
+                        self._publisher.put(change.table, change.rows)
             if self._minutes is not None:
                 self._minutes.put(partition, rows.microstructure, through_ns)
         self.write_scores()

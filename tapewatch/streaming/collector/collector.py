@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from tapewatch.feeds.stream.client import StreamClient
 from tapewatch.feeds.stream.queue import FrameQueue
 from tapewatch.market.instruments import NS_PER_SECOND, Partition, Session, session_at
+from tapewatch.market.tables.features import REGIMES, SEASONALITY
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.spool import SpoolWriter
@@ -39,7 +41,7 @@ from tapewatch.streaming.gaps.book import GapBook
 from tapewatch.streaming.gaps.interruptions import Interruptions
 from tapewatch.streaming.live.clock import TapeClock
 from tapewatch.streaming.live.day_tapes import DayTapes
-from tapewatch.streaming.live.market_features import LiveMarketFeatures, fitted_apart
+from tapewatch.streaming.live.families import LiveFamilies, fitted_apart
 from tapewatch.streaming.live.open_bars import OpenBars
 from tapewatch.streaming.live.playback import resumed_tape
 from tapewatch.streaming.stop import Stop
@@ -228,7 +230,7 @@ class Collector:
         config, symbols = self.config, tuple(self.config.symbols)
         lake = None if config.lake_root is None else Lake(config.lake_root)
         information = OpenBars(config.spool_root, lake, config.clocks).live
-        tapes = DayTapes(config.market, symbols, self._of_market, information)
+        tapes = DayTapes(config.market, symbols, self._families, information)
         session = None if last_ns is None else session_at(config.market, last_ns)
         if last_ns is not None and session is not None:
             tape = resumed_tape(
@@ -237,18 +239,22 @@ class Collector:
                 config.spool_root,
                 lake,
                 symbols=symbols,
-                of_market=self._of_market(session),
+                families=self._families(session),
                 information=information(session),
             )
             tapes.resume(session, tape)
         return tapes
 
-    def _of_market(self, session: Session) -> LiveMarketFeatures:
-        """What computes a day's rows that need all symbols."""
-        fit, day = self.config.regime_model, Partition(session.date, session.market)
-        return (
-            LiveMarketFeatures(session) if fit is None else LiveMarketFeatures(session, fitted_apart(lambda: fit(day)))
-        )
+    def _families(self, session: Session) -> LiveFamilies:
+        """What computes a day's rows of further tables; models are fitted while the stream is received."""
+        config, day = self.config, Partition(session.date, session.market)
+        regimes, seasons = config.regime_model, config.seasonal_model
+        models: dict[str, Any] = {}
+        if regimes is not None and REGIMES in config.families:
+            models["regime_model"] = fitted_apart(lambda: regimes(day), "no states")
+        if seasons is not None and SEASONALITY in config.families:
+            models["seasonal_model"] = fitted_apart(lambda: seasons(day), "no usual minute")
+        return LiveFamilies(session, config.families, **models)
 
     def _detectors(self, stack: ExitStack) -> Detectors:
         """The rules and the models, with the alerts that an earlier process left open."""

@@ -9,8 +9,11 @@ from upath import UPath
 
 from tapewatch.bars.information.clocks import LIVE_CLOCKS, Clock
 from tapewatch.features.regimes.hidden_markov import RegimeModel
+from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.schema import Table
+from tapewatch.market.tables.features import LIVE_FAMILIES
 from tapewatch.streaming.alerts.board import Notifier
 from tapewatch.streaming.collector.metrics import LOOPBACK
 from tapewatch.streaming.detection.baselines import Baselines
@@ -37,12 +40,16 @@ class CollectorConfig:
     baselines: Baselines | None = None
     #: Fits the model of the live regimes for a day; None for regimes without states.
     regime_model: Callable[[Partition], RegimeModel | None] | None = None
+    #: Fits what is usual of a day's minutes; None for `SEASONALITY` rows without it.
+    seasonal_model: Callable[[Partition], SeasonalModel | None] | None = None
+    #: The further feature tables to fill.
+    families: Sequence[Table] = LIVE_FAMILIES
     #: What the live bars of other clocks count; empty for none.
     clocks: Sequence[Clock] = LIVE_CLOCKS
     #: The folder of the models to use, and to look at again each minute; None for the rules alone.
     champions: Path | None = None
-    #: Given the newest live features of each symbol, in a thread of its own.
-    publish: Callable[[pl.DataFrame], None] | None = None
+    #: Given the newest live features of each symbol, table by table, in a thread of its own.
+    publish: Callable[[Table, pl.DataFrame], None] | None = None
     metrics_port: int = 0
     metrics_host: str = LOOPBACK
     #: Connect around the market's sessions only, rather than always.

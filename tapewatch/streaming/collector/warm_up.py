@@ -13,6 +13,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, P
 from tapewatch.streaming.detection.live_scan import LiveScan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import Watch
+from tapewatch.streaming.live.families import LiveFamilies
 from tapewatch.streaming.live.tape import LiveTape
 
 _DAY = dt.date(2024, 3, 5)
@@ -27,7 +28,7 @@ def warm_up(market: Market, detection: DetectionConfig) -> None:
     decoder, watch, tape = (
         FrameDecoder(market),
         Watch(market, detection),
-        LiveTape(session, information=LiveInformationBars(session)),
+        LiveTape(session, information=LiveInformationBars(session), families=LiveFamilies(session)),
     )
     start = (session.regular_start + session.regular_end) // 2 // NS_PER_MINUTE * NS_PER_MINUTE
     for second in range(_SECONDS):

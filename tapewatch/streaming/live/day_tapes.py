@@ -9,7 +9,7 @@ from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.store.spool.files import market_days
-from tapewatch.streaming.live.market_features import LiveMarketFeatures
+from tapewatch.streaming.live.families import LiveFamilies
 from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveRows, LiveTape
 
@@ -18,8 +18,8 @@ _EARLY_NS = NS_PER_MINUTE
 _HORIZON_NS = HORIZON_MINUTES * NS_PER_MINUTE
 
 DayRows = tuple[Partition, LiveRows]
-#: What computes a day's rows that need all symbols.
-OfMarket = Callable[[Session], LiveMarketFeatures]
+#: What computes a day's rows of further tables.
+FamiliesOf = Callable[[Session], LiveFamilies]
 #: What builds a day's bars of other clocks, given those of the newest day before that this process has built.
 Information = Callable[[Session, LiveInformationBars | None], LiveInformationBars | None]
 
@@ -28,20 +28,20 @@ class DayTapes:
     """One market's live tapes by day.
 
     A day opens with the first row that arrives while the tape's clock is in it, and closes a horizon of revisions after
-    its end. Rows of other days are counted and left to ingest. `symbols` have rows even without ticks; `of_market` makes what
-    computes the rows that need all symbols, `information` what builds bars of other clocks.
+    its end. Rows of other days are counted and left to ingest. `symbols` have rows even without ticks; `families` makes what
+    computes the rows of further tables, `information` what builds bars of other clocks.
     """
 
     def __init__(
         self,
         market: Market,
         symbols: Sequence[str] = (),
-        of_market: OfMarket | None = None,
+        families: FamiliesOf | None = None,
         information: Information | None = None,
     ) -> None:
         self._market = market
         self._symbols = symbols
-        self._of_market, self._information = of_market, information
+        self._families, self._information = families, information
         self._newest_information: LiveInformationBars | None = None
         #: Start of watching, for a tape that was already under way: earlier minutes may not count as silent.
         self.watched_from_ns: int | None = None
@@ -111,14 +111,14 @@ class DayTapes:
         begun = self.watched_from_ns
         is_late = begun is not None and session.day_start < begun < session.day_end
         emit_from = begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None
-        of_market = self._of_market(session) if self._of_market is not None else None
+        families = self._families(session) if self._families is not None else None
         if self._information is not None:
             self._newest_information = self._information(session, self._newest_information)
         tape = LiveTape(
             session,
             symbols=self._symbols,
             emit_from_ns=emit_from,
-            of_market=of_market,
+            families=families,
             information=self._newest_information,
         )
         self._tapes[day] = session, tape

@@ -15,7 +15,7 @@ from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows
-from tapewatch.streaming.live.market_features import LiveMarketFeatures
+from tapewatch.streaming.live.families import LiveFamilies
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveTape
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def resumed_tape(
     lake: Lake | None,
     *,
     symbols: tuple[str, ...] = (),
-    of_market: LiveMarketFeatures | None = None,
+    families: LiveFamilies | None = None,
     information: LiveInformationBars | None = None,
 ) -> LiveTape:
     """A live tape with every row of a session up to `until_ns` that lake and spool hold.
@@ -41,7 +41,7 @@ def resumed_tape(
     """
     emit_from = max(session.day_start, until_ns - HORIZON_MINUTES * NS_PER_MINUTE)
     emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
-    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from, of_market=of_market, information=information)
+    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from, families=families, information=information)
     partition = Partition(session.date, session.market)
     trades, quotes = (
         tape_of(streamed, table, partition, spool_root, lake).filter(pl.col("time").to_physical() <= until_ns)
@@ -51,7 +51,7 @@ def resumed_tape(
         _log.warning("%s: %d rows are too many to play back", partition, trades.height + quotes.height)
         # The minutes before are unknown: they must not be emitted as silent.
         known_from = until_ns + (session.day_start - until_ns) % NS_PER_MINUTE
-        return LiveTape(session, symbols=symbols, emit_from_ns=known_from, of_market=of_market, information=information)
+        return LiveTape(session, symbols=symbols, emit_from_ns=known_from, families=families, information=information)
     for end, some_trades, some_quotes in _steps(session, trades, quotes, until_ns):
         tape.push(some_trades, some_quotes)
         # Rows to emit again come with the first advance after the playback.

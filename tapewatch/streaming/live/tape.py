@@ -9,14 +9,15 @@ import polars as pl
 from tapewatch.bars.information.live import LiveInformationBars
 from tapewatch.bars.live import LiveBars
 from tapewatch.features.online import OnlineMicrostructure
-from tapewatch.features.sums import MinuteSums
 from tapewatch.market.arrays import Array
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_INFORMATION_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.arrivals import Arrivals
+from tapewatch.streaming.live.families import LiveFamilies
 from tapewatch.streaming.live.identities import Identities
-from tapewatch.streaming.live.market_features import Change, LiveMarketFeatures
+from tapewatch.streaming.live.indicators import LiveIndicators
+from tapewatch.streaming.live.kept import Change
 from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tick_buffer import Columns, Found, QuoteBuffer, TradeBuffer
 
@@ -33,8 +34,8 @@ class LiveRows:
     """New rows. A row emitted again, with a higher revision, replaces the one before.
 
     `withdrawn_*` are the keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose ticks were all withdrawn;
-    such rows are to be deleted, those of `market_minutes` too. `of_market` are the changes of the tables that need all symbols, and
-    of the bars of other clocks.
+    such rows are to be deleted, those of `market_minutes` too. `changes` are those of further tables: the families of features, and
+    the bars of other clocks.
     """
 
     second_bars: pl.DataFrame
@@ -43,7 +44,7 @@ class LiveRows:
     withdrawn_bars: pl.DataFrame
     withdrawn_rows: pl.DataFrame
     market_minutes: pl.DataFrame
-    of_market: tuple[Change, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 _NO_BARS, _NO_ROWS = LIVE_BARS.empty(), LIVE_MICROSTRUCTURE.empty()
@@ -84,7 +85,7 @@ class LiveTape:
         max_ticks: most ticks held; with more, the horizon shrinks.
         part_ticks: quotes of a minute that are summed as one part.
         emit_from_ns: earlier rows and bars are computed but not emitted: for a tape that is played back first.
-        of_market: computes the rows that need all symbols; None for none.
+        families: computes the rows of further tables; None for none.
         information: builds the bars of other clocks; None for none.
 
     Attributes:
@@ -105,7 +106,7 @@ class LiveTape:
         max_ticks: int = MAX_TICKS,
         part_ticks: int = PART_TICKS,
         emit_from_ns: int | None = None,
-        of_market: LiveMarketFeatures | None = None,
+        families: LiveFamilies | None = None,
         information: LiveInformationBars | None = None,
     ) -> None:
         self.session = session
@@ -118,9 +119,11 @@ class LiveTape:
         self._arrivals.symbols.add(list(symbols))
         self._seen = {"trades": Identities(), "quotes": Identities()}
         self._bars = LiveBars(session)
-        self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
+        has_more = families is not None and families.has_more
+        self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes, has_more=has_more)
+        self._indicators = LiveIndicators(session)
         self.market_minutes = LiveMarketMinutes(session)
-        self._of_market, self.information = of_market, information
+        self._families, self.information = families, information
         self._known = 0
         self._minutes: dict[int, _TickMinute] = {}
         self._late: dict[int, list[Array]] = {}
@@ -154,25 +157,27 @@ class LiveTape:
         self._forget()
         second_bars, gone_seconds = self._bars.take(NS_PER_SECOND, done, seconds)
         minute_bars, gone_minutes = self._bars.take(NS_PER_MINUTE, done, seconds)
-        rows, gone_rows = self._rows.take_rows()
-        market_minutes = self.market_minutes.update(minute_bars, gone_minutes, rows, gone_rows)
+        rows = self._rows.take_rows()
+        indicators = self._indicators.update(minute_bars, gone_minutes)
+        market_minutes = self.market_minutes.update(indicators, rows.rows, rows.withdrawn)
+        changes = self._information_bars(done, seconds)
+        if self._families is not None:
+            changes += self._families.update(rows, indicators, minute_bars, gone_minutes, seconds)
+            self._families.forget(self._oldest)
+        self._indicators.forget(self._oldest)
         return LiveRows(
             self._due(second_bars, "time"),
             self._due(minute_bars, "time"),
-            self._due(rows, "event_time"),
+            self._due(rows.rows, "event_time"),
             self._due(pl.concat([gone_seconds, gone_minutes]) if gone_minutes.height else gone_seconds, "time"),
-            self._due(gone_rows, "event_time"),
+            self._due(rows.withdrawn, "event_time"),
             self._due(market_minutes, "event_time"),
-            (*self._information_bars(done, seconds), *self._changes(minute_bars, gone_minutes, seconds)),
+            tuple(self._due_of(change) for change in changes),
         )
 
     def close(self) -> LiveRows:
         """The rows up to the day's end."""
         return self.advance(self.session.day_end)
-
-    def sums(self) -> MinuteSums:
-        """The latest minutes of each symbol, from which the feature families compute their rows."""
-        return self._rows.sums()
 
     def _take(self, kind: str, columns: Columns, is_known: Array) -> None:
         time = columns[1]
@@ -294,16 +299,13 @@ class LiveTape:
     def _information_bars(self, done: int, seconds: int) -> tuple[Change, ...]:
         if self.information is None:
             return ()
-        rows, gone = self.information.take(done, seconds)
-        return (Change(LIVE_INFORMATION_BARS, self._due(rows, "end_time"), gone),) if rows.height or gone.height else ()
+        change = Change(LIVE_INFORMATION_BARS, *self.information.take(done, seconds))
+        return (change,) if change else ()
 
-    def _changes(self, bars: pl.DataFrame, withdrawn: pl.DataFrame, through: int) -> tuple[Change, ...]:
-        if self._of_market is None:
-            return ()
-        return tuple(
-            Change(each.table, self._due(each.rows, "event_time"), self._due(each.withdrawn, "event_time"))
-            for each in self._of_market.update(bars, withdrawn, through)
-        )
+    def _due_of(self, change: Change) -> Change:
+        if change.table is LIVE_INFORMATION_BARS:
+            return Change(change.table, self._due(change.rows, "end_time"), change.withdrawn)
+        return Change(change.table, self._due(change.rows, "event_time"), self._due(change.withdrawn, "event_time"))
 
     def _due(self, frame: pl.DataFrame, time: str) -> pl.DataFrame:
         if self._emit_from <= self.session.day_start or not frame.height:

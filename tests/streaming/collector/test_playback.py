@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.features import CROSS_ASSET, MARKET_MICROSTRUCTURE, REGIMES
+from tapewatch.market.tables.features import LIVE_FAMILIES, MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
@@ -22,8 +23,9 @@ from tapewatch.store.spool.files import waiting_for
 from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.ingest.ingest import ingest
 from tapewatch.streaming.live import playback
-from tapewatch.streaming.live.market_features import LiveMarketFeatures
+from tapewatch.streaming.live.families import LiveFamilies
 from tapewatch.streaming.live.tape import LiveRows, LiveTape
+from tests.support.families import minutes_of
 from tests.support.live import streamed
 from tests.support.tapes import random_tape, stock_session
 
@@ -44,11 +46,14 @@ def last_rows(rows: list[pl.DataFrame], key: tuple[str, ...], start_ns: int) -> 
     return whole.filter(pl.col(time).to_physical() >= start_ns).drop("revision", "known_time", strict=False).sort(key)
 
 
-@pytest.mark.parametrize("merged_share", [0.0, 0.6, 1.0])
-def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_share: float) -> None:
+@pytest.mark.parametrize(("kept_share", "merged_share"), [(0.37, 0.0), (0.5, 0.6), (0.83, 1.0)])
+def test_a_resumed_day_continues_as_if_never_interrupted(
+    tmp_path: Path, kept_share: float, merged_share: float
+) -> None:
     trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=400, quotes=600, minutes=90, session=SESSION))
     times = np.sort(np.concatenate([trades["time"].to_physical().to_numpy(), quotes["time"].to_physical().to_numpy()]))
-    left_at, merged_at = int(times[times.size // 2]), int(times[int(times.size // 2 * merged_share)])
+    kept = int(times.size * kept_share)
+    left_at, merged_at = int(times[kept]), int(times[int(kept * merged_share)])
     (early_trades, late_trades), (early_quotes, late_quotes) = cut(trades, left_at), cut(quotes, left_at)
     lake = Lake(tmp_path / "lake")
     with SpoolWriter(tmp_path / "spool", Market.STOCKS, "collector") as spool:
@@ -61,9 +66,11 @@ def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_
                 assert lake.exists(TRADES, PARTITION)
                 assert lake.exists(QUOTES, PARTITION)
 
-    whole = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION))
-    of_market = LiveMarketFeatures(SESSION)
-    resumed = playback.resumed_tape(SESSION, left_at, tmp_path / "spool", lake, of_market=of_market)
+    seasons = SeasonalModel.fit([minutes_of(*random_tape(6, SYMBOLS, session=SESSION), SESSION)])
+    models = {"seasonal_model": lambda: seasons}
+    whole = LiveTape(SESSION, families=LiveFamilies(SESSION, **models))
+    families = LiveFamilies(SESSION, **models)
+    resumed = playback.resumed_tape(SESSION, left_at, tmp_path / "spool", lake, families=families)
     whole.push(early_trades, early_quotes)
     first = whole.advance(left_at)
     closed = {}
@@ -81,7 +88,7 @@ def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_
         again = last_rows([getattr(closed[resumed], name)], table.key, 0)
         assert expected.height
         assert again.equals(expected), name
-    for table in (CROSS_ASSET, REGIMES):
+    for table in LIVE_FAMILIES:
         expected = last_rows(changed(table, first, closed[whole]), table.key, emit_from)
         again = last_rows(changed(table, closed[resumed]), table.key, 0)
         assert expected.height
@@ -89,7 +96,7 @@ def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_
 
 
 def changed(table: Table, *emitted: LiveRows) -> list[pl.DataFrame]:
-    return [change.rows for rows in emitted for change in rows.of_market if change.table is table]
+    return [change.rows for rows in emitted for change in rows.changes if change.table is table]
 
 
 def test_a_day_beyond_the_bound_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

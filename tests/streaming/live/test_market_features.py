@@ -8,25 +8,26 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.market.schema import Table
-from tapewatch.market.tables.features import CROSS_ASSET, REGIMES
+from tapewatch.market.tables.features import CORRELATIONS, CROSS_ASSET, REGIMES
 from tapewatch.market.tables.live import LIVE_BARS
-from tapewatch.streaming.live.kept import replaced, without
-from tapewatch.streaming.live.market_features import Change, LiveMarketFeatures, fitted_apart
+from tapewatch.market.tables.tape import QUOTES
+from tapewatch.streaming.live.families import LiveFamilies, fitted_apart
+from tapewatch.streaming.live.kept import Change
+from tapewatch.streaming.live.market_features import LiveMarketFeatures
 from tapewatch.streaming.live.tape import LiveTape
-from tests.support.live import chunks, fed, streamed
+from tests.support.families import assert_families, batch_families, plain
+from tests.support.live import chunks, fed, last_of, streamed
 from tests.support.panels import bars_of_market
 from tests.support.tapes import random_tape, stock_session
 
 SESSION = stock_session()
 SYMBOLS = ("A", "B", "C", "D", "E")
-TABLES = (CROSS_ASSET, REGIMES)
+TABLES = (CROSS_ASSET, CORRELATIONS, REGIMES)
 
 
 @pytest.fixture(scope="module")
@@ -43,39 +44,10 @@ def model() -> RegimeModel:
     return fitted
 
 
-def plain(rows: pl.DataFrame) -> pl.DataFrame:
-    rows = rows.with_columns(pl.selectors.categorical().cast(pl.String)).sort("symbol", "event_time")
-    # When a row was known depends on when its bars came.
-    return rows.select(pl.all().exclude("known_time"))
-
-
-def last(table: Table, steps: Sequence[Sequence[Change]]) -> pl.DataFrame:
-    """What a reader holds who applies the changes in their order."""
-    held = table.empty().with_columns(pl.selectors.categorical().cast(pl.String))
-    for changes in steps:
-        for change in changes:
-            if change.table is table:
-                table.check(change.rows)
-                held = without(
-                    replaced(held, change.rows, change.rows.clear(), "event_time"), change.withdrawn, "event_time"
-                )
-    return held
-
-
-def batch(trades: pl.DataFrame, model: RegimeModel | None) -> dict[str, pl.DataFrame]:
-    bars = minute_bars(trades, SESSION).with_columns(known_time=pl.col("time") + pl.duration(minutes=1))
-    return {
-        CROSS_ASSET.name: cross_asset(bars, SESSION),
-        REGIMES.name: regimes(bars, SESSION, model, through_ns=SESSION.day_end),
-    }
-
-
 def assert_as_batch(steps: Sequence[Sequence[Change]], trades: pl.DataFrame, model: RegimeModel | None) -> None:
-    expected = batch(trades, model)
+    expected = batch_families(trades, QUOTES.empty(), SESSION, states=model)
     assert expected[CROSS_ASSET.name]["pair_statistic"].is_not_null().any()
-    for table in TABLES:
-        found = plain(last(table, steps))
-        assert_frame_equal(found, plain(expected[table.name]), check_exact=True)
+    assert_families(steps, expected, TABLES)
 
 
 @pytest.mark.long
@@ -88,27 +60,22 @@ def test_any_pieces_in_any_order_give_what_the_batch_gives(
     delay = np.random.default_rng(seed).integers(0, late_s * NS_PER_SECOND + 1, some_trades.height)
     arrived = some_trades[np.argsort(some_trades["time"].to_physical().to_numpy() + delay, kind="stable")]
     pieces = [(arrived[at : at + size], no_quotes) for at in range(0, arrived.height, size)]
-    tape = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION, lambda: model))
+    tape = LiveTape(SESSION, families=LiveFamilies(SESSION, TABLES, regime_model=lambda: model))
     outputs = fed(tape, pieces)
     assert tape.too_late == 0
-    assert_as_batch([rows.of_market for rows in outputs], trades, model)
+    assert_as_batch([rows.changes for rows in outputs], trades, model)
 
 
 @pytest.mark.long
 def test_each_minute_gives_its_rows_once_and_known_at_its_end(model: RegimeModel) -> None:
     trades, quotes = random_tape(4, SYMBOLS, trades=900, quotes=5, minutes=160, session=SESSION)
-    tape = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION, lambda: model))
+    tape = LiveTape(SESSION, families=LiveFamilies(SESSION, TABLES, regime_model=lambda: model))
     outputs = fed(tape, chunks(*streamed(trades, quotes), 40))
     for table in TABLES:
-        rows = pl.concat([change.rows for each in outputs for change in each.of_market if change.table is table])
+        rows = pl.concat([change.rows for each in outputs for change in each.changes if change.table is table])
         assert table.duplicates(rows) == 0
-        expected = batch(trades, model)[table.name]
-        text = pl.selectors.categorical().cast(pl.String)
-        assert_frame_equal(
-            rows.with_columns(text).sort("symbol", "event_time"),
-            expected.with_columns(text).sort("symbol", "event_time"),
-            check_exact=True,
-        )
+        expected = batch_families(trades, quotes, SESSION, states=model)[table.name]
+        assert_frame_equal(plain(table, rows, known=True), plain(table, expected, known=True), check_exact=True)
 
 
 def test_a_trade_that_is_withdrawn_takes_the_rows_of_its_bar_with_it(model: RegimeModel) -> None:
@@ -128,10 +95,10 @@ def test_a_trade_that_is_withdrawn_takes_the_rows_of_its_bar_with_it(model: Regi
     changed = {change.table.name: change for change in steps[1]}
     assert changed["cross_asset"].withdrawn.height == 1
     left = given_bars.join(gone, on=["symbol", "time"], how="anti").sort("symbol", "time")
-    found = plain(last(CROSS_ASSET, steps))
-    assert_frame_equal(found, plain(cross_asset(left, SESSION)), check_exact=True)
-    found = plain(last(REGIMES, steps))
-    assert_frame_equal(found, plain(regimes(left, SESSION, model, through_ns=end)), check_exact=True)
+    found = plain(CROSS_ASSET, last_of(CROSS_ASSET, steps))
+    assert_frame_equal(found, plain(CROSS_ASSET, cross_asset(left, SESSION)), check_exact=True)
+    found = plain(REGIMES, last_of(REGIMES, steps))
+    assert_frame_equal(found, plain(REGIMES, regimes(left, SESSION, model, through_ns=end)), check_exact=True)
 
 
 @pytest.mark.long
@@ -145,20 +112,20 @@ def test_a_model_that_comes_late_revises_the_blocks_before_it(model: RegimeModel
         assert is_there.wait(300)
         return model
 
-    find = fitted_apart(fit)
-    tape = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION, find))
+    find = fitted_apart(fit, "no states")
+    tape = LiveTape(SESSION, families=LiveFamilies(SESSION, TABLES, regime_model=find))
     pieces = list(chunks(*streamed(trades, quotes), 100))
     steps = []
     for at, (some_trades, some_quotes) in enumerate(pieces):
         if at == len(pieces) // 2:
             assert fitting.wait(300)
-            assert last(REGIMES, steps)["regime"].null_count() == last(REGIMES, steps).height > 20
+            assert last_of(REGIMES, steps)["regime"].null_count() == last_of(REGIMES, steps).height > 20
             is_there.set()
             while find() is None:
                 threading.Event().wait(0.01)
         tape.push(some_trades, some_quotes)
-        steps.append(tape.advance(tape.last_time_ns).of_market)
-    steps.append(tape.close().of_market)
+        steps.append(tape.advance(tape.last_time_ns).changes)
+    steps.append(tape.close().changes)
     assert_as_batch(steps, trades, model)
 
 
@@ -169,9 +136,9 @@ def test_without_a_model_there_are_no_states_and_a_failed_fit_is_logged(caplog: 
     def fit() -> RegimeModel:
         raise OSError("the lake is away")
 
-    find = fitted_apart(fit)
-    tape = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION, find))
-    steps = [rows.of_market for rows in fed(tape, chunks(*streamed(trades, quotes), 300))]
+    find = fitted_apart(fit, "no states")
+    tape = LiveTape(SESSION, families=LiveFamilies(SESSION, TABLES, regime_model=find))
+    steps = [rows.changes for rows in fed(tape, chunks(*streamed(trades, quotes), 300))]
     while "the lake is away" not in caplog.text:
         threading.Event().wait(0.01)
     assert_as_batch(steps, trades, None)

@@ -20,8 +20,13 @@ RETENTION_DAYS = {
     "information_bars": 400,
     "microstructure": 400,
     "market_microstructure": 400,
+    "microstructure_more": 400,
+    "indicators": 400,
     "cross_asset": 400,
+    # A row a pair of symbols.
+    "correlations": 30,
     "regimes": 400,
+    "seasonality": 400,
     "shadow_minutes": 400,
     "quarantine": 90,
     "alerts": 1095,
