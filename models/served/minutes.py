@@ -85,10 +85,8 @@ class Minutes:
 
     def take(self, at: slice | Indices) -> Self:
         """The rows at `at`."""
-        of_name, of_moment, minutes, values = (
-            each[at] for each in (self.of_name, self.of_moment, self.session_minutes, self.values)
-        )
-        return type(self)(self.features, self.names, of_name, self.moments, of_moment, minutes, values)
+        places = self.names, self.of_name[at], self.moments, self.of_moment[at]
+        return type(self)(self.features, *places, self.session_minutes[at], self.values[at])
 
     def placed(self, session_minutes: Indices) -> Self:
         """The same rows with their minutes of the session."""
