@@ -1,13 +1,17 @@
 """Merges adjacent anomalous minutes of a symbol into one anomaly with a kind and reasons."""
 
 import json
+from collections.abc import Callable
 
 import polars as pl
 
+from models.base import Scores
 from models.naming import UNUSUAL, name_events
 from tapewatch.market.tables.tape import ANOMALIES
 
 _REASONS = 5
+#: As `Detector.hours_between`.
+HoursBetween = Callable[[Scores, pl.Series], Scores | None]
 
 
 def merge_anomalies(
@@ -18,6 +22,7 @@ def merge_anomalies(
     threshold: float,
     model: str,
     max_gap_minutes: int = 1,
+    hours_between: HoursBetween | None = None,
 ) -> pl.DataFrame:
     """Merge the minutes at or above `threshold` into anomalies.
 
@@ -31,6 +36,7 @@ def merge_anomalies(
         threshold: lowest anomalous score.
         model: name and version of the detector.
         max_gap_minutes: ordinary minutes that do not end an event.
+        hours_between: the detector's, by which an event gets the level of its highest score; None for no level.
 
     Returns:
         An ANOMALIES frame sorted by symbol and start.
@@ -64,7 +70,9 @@ def merge_anomalies(
     kinds = name_events(events, minutes)
     if "kind" in scored.columns:
         kinds = _named_by_detector(kinds, events, scored, threshold)
+    hours = hours_between(events["score"].to_numpy(), events["symbol"]) if hours_between else None
     named = events.join(kinds, on="event", maintain_order="left").with_columns(
+        hours=pl.lit(None, pl.Float64) if hours is None else pl.Series(hours),
         reasons=pl.Series([json.dumps(top_reasons(rows)) for rows in _peak_attributions(events, attributions)]),
         threshold=pl.lit(threshold),
         model=pl.lit(model),

@@ -25,9 +25,9 @@ _PREFIX: Final = b"tapewatch:answer:"
 
 
 class Results(msgspec.Struct, frozen=True, array_like=True):
-    """The verdicts of a request as JSON, and how many rows were anomalous, ordinary and not scored."""
+    """The verdicts of a request, encoded, and how many rows were anomalous, ordinary and not scored."""
 
-    json: bytes
+    content: bytes
     anomalies: int = 0
     ordinary: int = 0
     unscored: int = 0
@@ -67,7 +67,7 @@ class AnswerCache:
     @staticmethod
     def key(*parts: bytes | str) -> bytes:
         """A digest of what an answer depends on."""
-        digest = hashlib.blake2b(digest_size=20)
+        digest = hashlib.sha256()
         for part in parts:
             content = part.encode() if isinstance(part, str) else part
             digest.update(len(content).to_bytes(8, "big"))
@@ -137,14 +137,14 @@ class AnswerCache:
     def _keep(self, key: bytes, results: Results) -> None:
         self._drop(key)
         self._kept[key] = (time.monotonic() + self._ttl_s, results)
-        self._size += len(results.json)
+        self._size += len(results.content)
         while self._size > self._most_bytes:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: bytes) -> None:
         entry = self._kept.pop(key, None)
         if entry is not None:
-            self._size -= len(entry[1].json)
+            self._size -= len(entry[1].content)
 
     async def _from_redis(self, key: bytes) -> Results | None:
         content = await self._ask(lambda client: client.get(_PREFIX + key))

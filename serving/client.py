@@ -18,6 +18,18 @@ _JSON: Final = "application/json"
 #: The service is starting, busy, swapping a store, or asks for a pause.
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _LONGEST_PAUSE_S: Final = 30.0
+#: The columns of a frame of verdicts.
+_VERDICTS: Final[dict[str, pl.DataType]] = {
+    "symbol": pl.String(),
+    "event_time": pl.Datetime("us", "UTC"),
+    "score": pl.Float64(),
+    "threshold": pl.Float64(),
+    "is_anomaly": pl.Boolean(),
+    "one_in_hours": pl.Float64(),
+    "age_s": pl.Float64(),
+    "not_scored": pl.String(),
+}
+_SWAPPED: Final = "the model was swapped while the rows were scored: score them again"
 _backoff = wait_exponential(multiplier=0.2, max=5.0)
 
 
@@ -41,6 +53,12 @@ class _Requests:
             "wait": _pause,
             "reraise": True,
         }
+
+    @staticmethod
+    def frames(rows: Any) -> list[dict[str, Any]]:
+        """Requests that score a Polars or pandas frame, to be answered as Arrow."""
+        requests = _Requests.rows(rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows), reasons=False)
+        return [request | {"headers": {"Content-Type": _ARROW, "Accept": _ARROW}} for request in requests]
 
     @staticmethod
     def rows(rows: Any, *, reasons: bool) -> list[dict[str, Any]]:
@@ -110,6 +128,10 @@ class ScoringClient(_Requests):
         """Verdicts for microstructure rows: a Polars or pandas frame, or a sequence of mappings."""
         return _joined([self._ask(request, Answer) for request in self.rows(rows, reasons=reasons)])
 
+    def score_frame(self, rows: Any) -> pl.DataFrame:
+        """Verdicts for a Polars or pandas frame as a frame, with the columns of `as_frame`: quickest for many rows."""
+        return _stacked([self._ask(request, pl.DataFrame) for request in self.frames(rows)])
+
     def score_symbols(self, symbols: Sequence[str], **options: Any) -> Answer:
         """Verdicts for the newest features of symbols; options are those of `SymbolsRequest`."""
         return self._ask(self.symbols(symbols, **options), Answer)
@@ -169,6 +191,10 @@ class AsyncScoringClient(_Requests):
         """As `ScoringClient.score`."""
         return _joined([await self._ask(request, Answer) for request in self.rows(rows, reasons=reasons)])
 
+    async def score_frame(self, rows: Any) -> pl.DataFrame:
+        """As `ScoringClient.score_frame`."""
+        return _stacked([await self._ask(request, pl.DataFrame) for request in self.frames(rows)])
+
     async def score_symbols(self, symbols: Sequence[str], **options: Any) -> Answer:
         """As `ScoringClient.score_symbols`."""
         return await self._ask(self.symbols(symbols, **options), Answer)
@@ -198,10 +224,8 @@ class AsyncScoringClient(_Requests):
 
 def as_frame(answer: Answer) -> pl.DataFrame:
     """The verdicts as a frame: symbol, event_time, score, threshold, is_anomaly, one_in_hours, age_s, not_scored."""
-    names = ("symbol", "event_time", "score", "threshold", "is_anomaly", "one_in_hours", "age_s", "not_scored")
-    schema: dict[str, Any] = dict.fromkeys(names, pl.Float64()) | {"symbol": pl.String(), "not_scored": pl.String()}
-    schema |= {"event_time": pl.Datetime("us", "UTC"), "is_anomaly": pl.Boolean()}
-    return pl.DataFrame([{name: getattr(each, name) for name in names} for each in answer.results], schema=schema)
+    rows = [{name: getattr(each, name) for name in _VERDICTS} for each in answer.results]
+    return pl.DataFrame(rows, schema=_VERDICTS)
 
 
 def _json(path: str, body: object) -> dict[str, Any]:
@@ -223,12 +247,34 @@ def _joined(answers: Sequence[Answer]) -> Answer:
     if not answers:
         raise ScoringClientError("there are no rows to score")
     if len({answer.model for answer in answers}) > 1:
-        raise ScoringClientError("the model was swapped while the rows were scored: score them again")
+        raise ScoringClientError(_SWAPPED)
     results: list[Verdict] = [verdict for answer in answers for verdict in answer.results]
     return msgspec.structs.replace(answers[0], results=results)
 
 
+def _stacked(answers: Sequence[tuple[pl.DataFrame, Mapping[Any, Any]]]) -> pl.DataFrame:
+    """As `_joined`, of frames with their models."""
+    if not answers:
+        raise ScoringClientError("there are no rows to score")
+    if any(model != answers[0][1] for _, model in answers):
+        raise ScoringClientError(_SWAPPED)
+    absent = pl.lit(None, pl.Float64).alias("age_s")
+    whole = pl.concat([frame for frame, _ in answers]).with_columns(absent, pl.col("not_scored").fill_null(""))
+    return whole.select(_VERDICTS)
+
+
+def _of_stream(content: bytes) -> tuple[pl.DataFrame, Mapping[Any, Any]]:
+    """The verdicts of an Arrow answer, and what it says of its model."""
+    import pyarrow as pa  # noqa: PLC0415 - few clients need it
+
+    table = pa.ipc.open_stream(content).read_all()
+    frame = pl.DataFrame(pl.from_arrow(table))
+    return frame.with_columns(pl.col("symbol", "not_scored").cast(pl.String)), table.schema.metadata or {}
+
+
 def _read(response: httpx.Response, kind: Any) -> Any:
+    if response.is_success and kind is pl.DataFrame:
+        return _of_stream(response.content)
     if response.is_success:
         return msgspec.json.decode(response.content, type=kind)
     try:

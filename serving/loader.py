@@ -5,7 +5,6 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from math import isfinite
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +15,10 @@ import polars as pl
 from models.base import Scores
 from models.served.base import RowScorer
 from models.served.loading import load_row_scorer
-from models.served.minutes import Minutes
+from models.served.minutes import Indices, Minutes, distinct_below, numbered
+from serving.judged import SCORED, Judged
 from serving.reasons import strongest_reasons
-from serving.schemas import Answer, Model, RequestError, Verdict
+from serving.schemas import Answer, Model, Reason, RequestError, Verdict
 from tapewatch.market.instruments import (
     NS_PER_MINUTE,
     NS_PER_SECOND,
@@ -35,6 +35,7 @@ _GC_THRESHOLDS = (50_000, 50, 50)
 _WARM_UP_ROWS = 100
 #: Minutes whose place in the session is remembered.
 _PLACES = 4_096
+_NO_MINUTE = -1
 
 
 class LoadError(RuntimeError):
@@ -83,8 +84,9 @@ class Scorer:
         # The session's time loads the calendar.
         self._placed(Market.STOCKS, dt.datetime(2000, 1, 3, 15, tzinfo=dt.UTC))
         time, blank = dt.datetime(2000, 1, 3, tzinfo=dt.UTC), np.full((_WARM_UP_ROWS, len(self.features)), np.nan)
-        minutes = np.zeros(_WARM_UP_ROWS, dtype=np.int64)
-        self.detector.score(Minutes(self.features, [""] * _WARM_UP_ROWS, [time] * _WARM_UP_ROWS, minutes, blank))
+        for some in (1, _WARM_UP_ROWS):
+            minutes = Minutes.of(self.features, [""] * some, [time] * some, blank[:some])
+            self.detector.score(minutes.placed(np.zeros(some, dtype=np.int64)))
 
     def answer(self, rows: pl.DataFrame, *, reasons: bool = False, request_id: str = "") -> Answer:
         """Verdicts for microstructure rows, in their order; with `reasons`, their top reasons too.
@@ -99,68 +101,66 @@ class Scorer:
         Raises:
             RequestError: values are too extreme for the model.
         """
-        results = self.verdicts(*self.arrays(rows), reasons=reasons)
+        results = self.judged(Minutes.of_frame(rows, self.features), reasons=reasons).verdicts()
         return Answer(self.model, results, self.feature_version, request_id)
 
-    def arrays(self, rows: pl.DataFrame) -> tuple[list[str], list[dt.datetime], Scores]:
-        """Symbols, times and feature values of a frame."""
-        minutes = Minutes.of_frame(rows.with_columns(session_minute=pl.lit(0)), self.features)
-        return list(minutes.symbols), list(minutes.times), minutes.values
-
-    def arrays_of(self, rows: Sequence[Any]) -> tuple[list[str], list[dt.datetime], Scores]:
-        """The same of rows of a request."""
+    def minutes_of(self, rows: Sequence[Any]) -> Minutes:
+        """The rows of a request."""
         values = np.array([self._values_of(row) for row in rows], dtype=np.float64).reshape(len(rows), -1)
-        return [row.symbol for row in rows], [row.event_time for row in rows], values
+        return Minutes.of(self.features, [row.symbol for row in rows], [row.event_time for row in rows], values)
 
-    def verdicts(
-        self, symbols: Sequence[str], times: Sequence[dt.datetime], values: Scores, *, reasons: bool = False
-    ) -> list[Verdict]:
-        """As `answer`, for rows as arrays: `values` are rows x features."""
-        places = self._places(symbols, times)
-        at = [index for index, place in enumerate(places) if isinstance(place, int)]
-        minutes = np.array([places[index] for index in at], dtype=np.int64)
-        is_whole = len(at) == len(places)
-        chosen = Minutes(
-            self.features,
-            symbols if is_whole else [symbols[index] for index in at],
-            times if is_whole else [times[index] for index in at],
-            minutes,
-            values if is_whole else values[at],
-        )
-        scored = iter(self._scored(chosen, reasons=reasons))
-        return [
-            next(scored) if isinstance(place, int) else self.unscored(symbol, time, place)
-            for symbol, time, place in zip(symbols, times, places, strict=True)
-        ]
+    def judged(self, minutes: Minutes, *, reasons: bool = False) -> Judged:
+        """As `answer`, as arrays. `minutes` have the model's features in their order; their minutes of the session are computed."""
+        session_minutes, of_fault, faults = self._places(minutes)
+        placed = minutes.placed(session_minutes)
+        if not faults:
+            return Judged(minutes, self.threshold, *self._scored(placed), faults, of_fault, self._why(placed, reasons))
+        at = np.flatnonzero(of_fault == SCORED)
+        scored = placed.take(at)
+        scores, hours = np.full((2, len(minutes)), np.nan)
+        scores[at], hours[at] = self._scored(scored)
+        own = dict(zip(at.tolist(), self._why(scored, reasons), strict=True)) if reasons else {}
+        why = [own.get(row, []) for row in range(len(minutes))] if reasons else []
+        return Judged(minutes, self.threshold, scores, hours, faults, of_fault, why)
 
     def unscored(self, symbol: str, time: dt.datetime | None, why: str) -> Verdict:
         """The verdict on a row that the model was not made for."""
         return Verdict(symbol, time, None, self.threshold, None, not_scored=why)
 
-    def _scored(self, minutes: Minutes, *, reasons: bool) -> list[Verdict]:
+    def _scored(self, minutes: Minutes) -> tuple[Scores, Scores]:
+        """Scores, and hours between scores as high."""
         if not len(minutes):
-            return []
+            return np.empty(0), np.empty(0)
         scores = self.detector.score(minutes)
-        plain = scores.tolist()
-        if not all(map(isfinite, plain)):
+        if not np.isfinite(scores).all():
             raise RequestError("the rows hold values too extreme for the model to score")
-        hours = self.detector.hours(scores, minutes.symbols)
-        levels = [None] * len(minutes) if hours is None else hours.tolist()
-        why = strongest_reasons(self.detector, minutes) if reasons else [[]] * len(minutes)
-        threshold = self.threshold
-        return [
-            Verdict(symbol, time, score, threshold, score >= threshold, level, None, list(own))
-            for symbol, time, score, level, own in zip(minutes.symbols, minutes.times, plain, levels, why, strict=True)
-        ]
+        hours = self.detector.hours(scores, minutes)
+        return scores, np.full(len(minutes), np.nan) if hours is None else hours
 
-    def _places(self, symbols: Sequence[str], times: Sequence[dt.datetime]) -> list[int | str]:
-        """The minute of the session of each row, or why the model cannot tell; rows of one minute are looked up once."""
-        if len(symbols) == 1:
-            return [self._placed(market_of(symbols[0]), times[0])]
-        markets = {symbol: market_of(symbol) for symbol in set(symbols)}
-        pairs = [(markets[symbol], time) for symbol, time in zip(symbols, times, strict=True)]
-        known = {pair: self._placed(*pair) for pair in set(pairs)}
-        return [known[pair] for pair in pairs]
+    def _why(self, minutes: Minutes, is_wanted: bool) -> list[list[Reason]]:
+        return strongest_reasons(self.detector, minutes) if is_wanted and len(minutes) else []
+
+    def _places(self, minutes: Minutes) -> tuple[Indices, Indices, list[str]]:
+        """The minute of the session of each row; why rows are not scored, and the place of each row's reason among that.
+
+        A market's rows of one time are looked up once.
+        """
+        if len(minutes) == 1:
+            place = self._placed(market_of(minutes.names[minutes.of_name[0]]), minutes.moments[minutes.of_moment[0]])
+            is_known = isinstance(place, int)
+            found = np.array([[place, SCORED] if is_known else [_NO_MINUTE, 0]], dtype=np.int64)
+            return found[:, 0], found[:, 1], [] if is_known else [str(place)]
+        markets, of_market = numbered([market_of(name) for name in minutes.names])
+        keys = of_market[minutes.of_name] * len(minutes.moments) + minutes.of_moment
+        known = np.empty((2, len(markets) * len(minutes.moments)), dtype=np.int64)
+        faults: dict[str, int] = {}
+        for key in distinct_below(known.shape[1], keys):
+            market, moment = divmod(key, len(minutes.moments))
+            place = self._placed(markets[market], minutes.moments[moment])
+            is_known = isinstance(place, int)
+            known[:, key] = (place, SCORED) if is_known else (_NO_MINUTE, faults.setdefault(str(place), len(faults)))
+        session_minutes, of_fault = known.take(keys, axis=1)
+        return session_minutes, of_fault, list(faults)
 
     @cached_property
     def _placed(self) -> Callable[[Market, dt.datetime], int | str]:

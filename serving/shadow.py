@@ -1,22 +1,23 @@
 """The challenger scores in shadow what the champion answered: later, in a thread, and no caller gets its scores."""
 
-import datetime as dt
 import threading
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from models.base import Scores
+from models.served.minutes import Minutes
 from serving.contract.messages import Agreement
 from serving.http.log import Log
+from serving.judged import Judged
 from serving.loader import Scorer
 from serving.metrics import SHADOW_AGREEMENT, SHADOW_DROPPED, SHADOW_ROWS
-from serving.schemas import Model, Verdict
+from serving.schemas import Model
 from serving.store import CHALLENGER, StoredModel, pointed
 from serving.swap import load_stored
 
@@ -27,15 +28,12 @@ _AT_ONCE: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """Rows that the champion scored: `values` are rows x `features`."""
+    """Rows that the champion scored."""
 
     champion: Model
-    features: tuple[str, ...]
-    symbols: list[str]
-    times: list[dt.datetime]
-    values: Scores
+    minutes: Minutes
     scores: Scores
-    is_anomaly: list[bool]
+    is_anomaly: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -57,23 +55,14 @@ class Shadow:
     _rows: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def offer(self, champion: Scorer, values: Scores, verdicts: Sequence[Verdict]) -> None:
+    def offer(self, champion: Scorer, judged: Judged) -> None:
         """Keep the rows that the champion scored for the challenger; what comes too fast is dropped and counted."""
         if self.scorer is None:
             return
-        at = [index for index, verdict in enumerate(verdicts) if verdict.score is not None]
-        if not at:
+        at = np.flatnonzero(judged.is_scored)
+        if not len(at):
             return
-        scored = [verdicts[index] for index in at]
-        answered = _Answered(
-            champion.model,
-            champion.features,
-            [verdict.symbol for verdict in scored],
-            [verdict.event_time for verdict in scored if verdict.event_time is not None],
-            values[at],
-            np.array([verdict.score for verdict in scored], dtype=np.float64),
-            [bool(verdict.is_anomaly) for verdict in scored],
-        )
+        answered = _Answered(champion.model, judged.minutes.take(at), judged.scores[at], judged.is_anomaly[at])
         with self._lock:
             if self._rows + len(at) > _MOST_WAITING:
                 SHADOW_DROPPED.inc(len(at))
@@ -115,14 +104,15 @@ class Shadow:
                 if not self._waiting:
                     return done
                 answered = self._waiting.popleft()
-                self._rows -= len(answered.symbols)
+                self._rows -= len(answered.minutes)
             scorer = self.scorer
             if scorer is not None:
                 self._judge(scorer, answered, log)
-                done += len(answered.symbols)
+                done += len(answered.minutes)
 
     def _judge(self, scorer: Scorer, answered: _Answered, log: Log) -> None:
-        missing = [name for name in scorer.features if name not in answered.features]
+        features = answered.minutes.features
+        missing = [name for name in scorer.features if name not in features]
         if missing:
             self._forget()
             self._refused, self.scorer, self._tag = self._tag, None, ""
@@ -134,38 +124,34 @@ class Shadow:
             return
         if answered.champion != self._champion:
             self._champion, self.agreement = answered.champion, Agreement()
-        columns = [answered.features.index(name) for name in scorer.features]
-        for start in range(0, len(answered.symbols), _AT_ONCE):
+        minutes = answered.minutes.select(np.array([features.index(name) for name in scorer.features]))
+        for start in range(0, len(minutes), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            verdicts = scorer.verdicts(answered.symbols[part], answered.times[part], answered.values[part][:, columns])
-            self._count(scorer, verdicts, answered.is_anomaly[part], answered.scores[part])
+            self._count(scorer, scorer.judged(minutes.take(part)), answered.is_anomaly[part], answered.scores[part])
 
-    def _count(self, scorer: Scorer, verdicts: Sequence[Verdict], champions: Sequence[bool], scores: Scores) -> None:
-        pairs = [
-            (verdict.is_anomaly, is_anomaly, abs((verdict.score or 0.0) - score))
-            for verdict, is_anomaly, score in zip(verdicts, champions, scores.tolist(), strict=True)
-        ]
-        known = [pair for pair in pairs if pair[0] is not None]
-        gained = sum(bool(own) and not champions for own, champions, _ in known)
-        lost = sum(champions and not own for own, champions, _ in known)
+    def _count(self, scorer: Scorer, own: Judged, champions: npt.NDArray[np.bool_], scores: Scores) -> None:
+        is_known, rows = own.is_scored, len(own)
+        known = int(np.count_nonzero(is_known))
+        gained = int(np.count_nonzero(is_known & own.is_anomaly & ~champions))
+        lost = int(np.count_nonzero(is_known & champions & ~own.is_anomaly))
         for name, count in (
             ("gained", gained),
             ("lost", lost),
-            ("same", len(known) - gained - lost),
-            ("not_scored", len(pairs) - len(known)),
+            ("same", known - gained - lost),
+            ("not_scored", rows - known),
         ):
             SHADOW_ROWS.labels(name).inc(count)
         with self._lock:
             before = self.agreement
-            rows, off = before.rows + len(known), sum(pair[2] for pair in known)
+            total, off = before.rows + known, float(np.abs(own.scores - scores)[is_known].sum())
             counted = before.gained + gained, before.lost + lost
             self.agreement = Agreement(
-                rows,
+                total,
                 *counted,
-                before.not_scored + len(pairs) - len(known),
+                before.not_scored + rows - known,
                 before.dropped,
-                (before.mean_difference * before.rows + off) / max(rows, 1),
-                1.0 - sum(counted) / rows if rows else None,
+                (before.mean_difference * before.rows + off) / max(total, 1),
+                1.0 - sum(counted) / total if total else None,
             )
         if self.agreement.share is not None:
             SHADOW_AGREEMENT.labels(scorer.model.name, scorer.model.version).set(self.agreement.share)

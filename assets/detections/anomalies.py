@@ -112,4 +112,5 @@ def _events_of(detector: Detector, features: pl.DataFrame, model: str) -> pl.Dat
         return ANOMALIES.empty()
     scored = detector.scored(rows)
     attributions = detector.explain(rows.filter(scored["score"] >= detector.threshold))
-    return merge_anomalies(scored, attributions, rows, threshold=detector.threshold, model=model)
+    level = detector.hours_between
+    return merge_anomalies(scored, attributions, rows, threshold=detector.threshold, model=model, hours_between=level)

@@ -52,7 +52,8 @@ from tests.support.ports import free_port
 from tests.support.redis import redis_server
 
 _JSON = {"content-type": "application/json"}
-_ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
+_STREAM = "application/vnd.apache.arrow.stream"
+_ARROW = {"content-type": _STREAM, "accept": _STREAM}
 _ROUNDS, _SLICES, _CONNECTIONS, _SYMBOLS, _MANY = 5, 5, 8, 50, 10_000
 #: The slow peer gets one request in ten.
 _SLOW = 10

@@ -34,6 +34,9 @@ from tests.support.redis import redis_server
 _START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 _DAY_MINUTES = 390
 _SYMBOLS = 10_000
+#: Days, symbols and feature views: five million minutes each.
+Shape = tuple[int, int, int]
+_SHAPES: tuple[Shape, ...] = ((64, 200, 1), (64, 200, 4), (256, 50, 1), (640, 20, 1))
 _PEER = ("feast[duckdb]>=0.67,<0.68", "pandas<3")
 _PEER_SCRIPT = Path(__file__).parents[1] / "peers" / "feast_duckdb.py"
 
@@ -78,20 +81,25 @@ def entity_rows(count: int, days: int, symbols: int) -> pd.DataFrame:
     )
 
 
-def joined(config: RepoConfig, source: str, features: int, rows: pd.DataFrame) -> tuple[float, float, float]:
-    """Seconds of a join through Feast, its CPU seconds, and the sum of its first feature."""
+def joined(
+    config: RepoConfig, source: str, features: int, rows: pd.DataFrame, views: int = 1
+) -> tuple[float, float, float]:
+    """Seconds of a join through Feast, its CPU seconds, and the sum of its first feature; `views` feature views share the features."""
     feature_source = FileSource(
         name="wide", path=source, timestamp_field="event_time", created_timestamp_column="known_time"
     )
-    view = FeatureView(
-        name="wide",
-        entities=[SYMBOL],
-        ttl=dt.timedelta(days=1),
-        source=feature_source,
-        schema=[Field(name=f"f{number:03d}", dtype=Float64) for number in range(features)],
-    )
+    every = [
+        FeatureView(
+            name=f"wide{view}",
+            entities=[SYMBOL],
+            ttl=dt.timedelta(days=1),
+            source=feature_source,
+            schema=[Field(name=f"f{number:03d}", dtype=Float64) for number in range(view, features, views)],
+        )
+        for view in range(views)
+    ]
     store = FeatureStore(config=config)
-    store.apply([SYMBOL, view, FeatureService(name="wide", features=[view])])
+    store.apply([SYMBOL, *every, FeatureService(name="wide", features=every)])
     service = store.get_feature_service("wide")
     begun, begun_cpu = time.perf_counter(), time.process_time()
     found = store.get_historical_features(rows, service).to_arrow()
@@ -99,22 +107,30 @@ def joined(config: RepoConfig, source: str, features: int, rows: pd.DataFrame) -
     return *spent, pc.sum(found["f000"]).as_py()
 
 
-def compare(folder: Path, rows: int, days: int, symbols: int, features: int, rounds: int) -> None:
-    """Ours against Feast's store on one table."""
-    lake = Lake(folder / "small")
+def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -> None:
+    """Ours against Feast's store on one table.
+
+    Feast's joins each entity row with all rows of its symbol before it drops those that are too late or too old: its time goes with the
+    rows of a symbol, and with the views.
+    """
+    days, symbols, views = shape
+    lake = Lake(folder / f"small{symbols}")
     height = write_table(lake, days, symbols, features)
     table = lake.root / "features" / "wide"
     asked = entity_rows(rows, days, symbols)
     asked.to_parquet(folder / "asked.parquet")
-    print(f"{rows:,} entity rows, {height:,} rows of {features} features")
+    print(
+        f"{rows:,} entity rows, {height:,} rows of {features} features; {symbols} symbols, {days} days, {views} view(s)"
+    )
     given = {
-        "folder": str(folder / "peer"),
+        "folder": str(folder / f"peer{symbols}-{views}"),
         "source": f"{table}/market=stocks/*/part.parquet",
         "asked": str(folder / "asked.parquet"),
         "features": features,
+        "views": views,
     }
     python = environment("feast", _PEER)
-    joined(repo_config(folder / "first"), str(table), features, asked)
+    joined(repo_config(folder / f"first{symbols}-{views}"), str(table), features, asked, views)
     ours, theirs = [], []
     for number in range(rounds):
         done = subprocess.run(
@@ -123,15 +139,15 @@ def compare(folder: Path, rows: int, days: int, symbols: int, features: int, rou
         peer = json.loads(done.stdout)
         theirs.append((peer["seconds"], peer["cpu"]))
         for again in range(3):
-            config = repo_config(folder / f"ours{number}{again}")
-            seconds, cpu, total = joined(config, str(table), features, asked)
+            config = repo_config(folder / f"ours{symbols}-{views}-{number}{again}")
+            seconds, cpu, total = joined(config, str(table), features, asked, views)
             ours.append((seconds, cpu))
             if abs(total - peer["sum"]) > 1e-6:
                 raise AssertionError(f"the two joins differ: {total} and {peer['sum']}")
     (own, own_cpu), (wall, wall_cpu) = (map(min, zip(*side, strict=True)) for side in (ours, theirs))
     print(f"  as-of join on the lake  {own:8.2f} s  {own_cpu:8.2f} s CPU")
     print(f"  Feast's DuckDB store    {wall:8.2f} s  {wall_cpu:8.2f} s CPU")
-    print(f"  {wall / own:.0f} times as long, {wall_cpu / own_cpu:.0f} times the CPU time")
+    print(f"  {wall / own:.0f} times as long, {wall_cpu / own_cpu:.0f} times the CPU time", flush=True)
 
 
 def wide(folder: Path, rows: int) -> None:
@@ -190,19 +206,22 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--peer-days", type=int, default=64)
+    parser.add_argument("--shrink", type=int, default=1, help="divide the days of the comparisons by this")
     parser.add_argument("--peer-rows", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only-joins", action="store_true", help="leave the online store out")
+    parser.add_argument("--only-comparisons", action="store_true", help="leave out what has no peer, too")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if not asked.only_joins:
+        if not (asked.only_joins or asked.only_comparisons):
             online(folder, "SQLite")
             with redis_server(folder) as url:
                 online(folder, "Redis", url)
-        wide(folder, asked.rows)
-        compare(folder, asked.peer_rows, asked.peer_days, 200, 8, asked.rounds)
+        if not asked.only_comparisons:
+            wide(folder, asked.rows)
+        for days, symbols, views in _SHAPES:
+            compare(folder, asked.peer_rows, (days // asked.shrink, symbols, views), 8, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import polars as pl
 from dashboard.reading.days import days_between
 from tapewatch.labels.kinds import NORMAL
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.rarity import level_in_words
 from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.live import ALERT_VERDICTS, ALERTS, LABELS
 from tapewatch.market.tables.tape import ANOMALIES, TRUTH_LABELS
@@ -20,6 +21,12 @@ from tapewatch.store.lake.lake import Lake
 SEVERITIES = ("info", "warning", "critical")
 #: An incident this rare on ordinary tape, in hours, counts as of this severity.
 _RARE = {"critical": 1000.0, "warning": 100.0}
+#: The same of a column `hours`; without a level a warning.
+_SEVERITY = (
+    pl.when(pl.col("hours") >= _RARE["critical"]).then(pl.lit("critical"))
+    .when(pl.col("hours") < _RARE["warning"]).then(pl.lit("info"))
+    .otherwise(pl.lit("warning"))
+)  # fmt: skip
 _TIME = pl.Datetime("ns", "UTC")
 #: Columns of a feed: one row an alert or incident. `threshold_ratio` says how far beyond its threshold it is: 1 is at it.
 FEED = pl.Schema(
@@ -94,7 +101,7 @@ def marks(
     choice: dict[str, Any] = {"market": market, "symbol": symbol, "start": start, "end": end, "limit": most}
     frames = [
         happened,
-        _marks(_anomalies(database, choice), "anomaly", pl.col("kind").cast(pl.String), pl.lit("warning"), "id"),
+        _marks(_anomalies(database, choice), "anomaly", pl.col("kind").cast(pl.String), _SEVERITY, "id"),
         _marks(database.read(LABELS, **choice), "label", pl.col("author"), pl.lit("info"), "label_id"),
         _truth(lake, market, symbol, start, end),
     ]
@@ -128,24 +135,29 @@ def _of_alert(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_incident(row: dict[str, Any]) -> dict[str, Any]:
-    severity = next((name for name, hours in _RARE.items() if row["hours"] >= hours), "info")
     words = "; ".join(str(reason["words"]) for reason in json.loads(row["reasons"]))
     return {
         "id": incident_id(row["market"], row["symbol"], row["start_time"]), "source": "incident",
-        "market": row["market"], "symbol": row["symbol"], "kind": row["kind"], "severity": severity,
+        "market": row["market"], "symbol": row["symbol"], "kind": row["kind"], "severity": _severity(row["hours"]),
         "start_time": row["start_time"], "end_time": row["end_time"], "known_time": row["known_time"],
-        "message": f"{row['symbol']}: {row['kind'].replace('_', ' ')}, 1 in {row['hours']:,.0f} h: {words}",
+        "message": f"{row['symbol']}: {row['kind'].replace('_', ' ')}, {level_in_words(row['hours'])}: {words}",
         # An alert is raised at a surprise of 1: as high a peak in one of ten days.
         "threshold_ratio": row["surprise"],
     }  # fmt: skip
 
 
+def _severity(hours: float | None) -> str:
+    """By how rare a finding is on ordinary tape; without a level a warning."""
+    return "warning" if hours is None else next((name for name, least in _RARE.items() if hours >= least), "info")
+
+
 def _of_anomaly(row: dict[str, Any]) -> dict[str, Any]:
+    level = f"{level_in_words(row['hours'])}, " if row["hours"] is not None else ""
     return {
         "id": anomaly_id(row["market"], row["symbol"], row["start_time"]), "source": "anomaly", "market": row["market"],
-        "symbol": row["symbol"], "kind": row["kind"], "severity": "warning", "start_time": row["start_time"],
+        "symbol": row["symbol"], "kind": row["kind"], "severity": _severity(row["hours"]), "start_time": row["start_time"],
         "end_time": row["end_time"], "known_time": row["known_time"],
-        "message": f"{row['symbol']}: {row['kind'].replace('_', ' ')}, score {row['score']:.3f}; from {row['threshold']:.3f} on a "
+        "message": f"{row['symbol']}: {row['kind'].replace('_', ' ')}, {level}score {row['score']:.3f}; from {row['threshold']:.3f} on a "
         "minute is anomalous",
         "threshold_ratio": row["score"] / row["threshold"],
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """The interface of a detector that is served, and what all of them share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class RowScorer(Protocol):
         """One score a row, higher where more anomalous; never NaN for finite values."""
         ...
 
-    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
+    def hours(self, scores: Scores, minutes: Minutes) -> Scores | None:
         """The hours of ordinary tape of each row's symbol between scores as high; None if the training was too short for a calibration."""
         ...
 
@@ -72,7 +72,7 @@ class TreeSum:
 
     def of(self, inputs: Scores) -> Scores:
         """What the trees add up for each row of inputs, which they compare as float32 values."""
-        given = {self._input: inputs.astype(np.float32).astype(np.float64)}
+        given = {self._input: inputs.astype(np.float32, order="C").astype(np.float64)}
         (out,) = self._session.run(None, given)
         return np.asarray(out[:, 0], dtype=np.float64)
 

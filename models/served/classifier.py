@@ -1,6 +1,5 @@
 """The classifier, served."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -54,12 +53,11 @@ class ClassifierScorer:
         if not len(minutes):
             return np.empty(0)
         log_odds = self._base + self._trees.of(self._evidence.surprises(minutes))
-        learnt = {symbol for symbol in set(minutes.symbols) if group_name(symbol) in self._evidence.markets}
-        is_learnt = np.array([symbol in learnt for symbol in minutes.symbols])
-        return np.where(is_learnt, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
+        is_learnt = np.array([group_name(name) in self._evidence.markets for name in minutes.names])
+        return np.where(is_learnt[minutes.of_name], 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
 
-    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
-        return self._hours.of(scores, symbols) if self._hours else None
+    def hours(self, scores: Scores, minutes: Minutes) -> Scores | None:
+        return self._hours.of(scores, minutes) if self._hours else None
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
         evidence = self._evidence.fitted

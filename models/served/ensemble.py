@@ -50,17 +50,15 @@ class EnsembleScorer:
     def score(self, minutes: Minutes) -> Scores:
         if not len(minutes):
             return np.empty(0)
-        return self._levels.scores(self._member_scores(minutes), minutes.symbols)
+        return self._levels.scores(self._member_scores(minutes), minutes)
 
-    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:  # noqa: ARG002 - the same for every symbol
+    def hours(self, scores: Scores, minutes: Minutes) -> Scores | None:  # noqa: ARG002 - the same for every symbol
         return hours_of(scores)
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
         members = [member.contributions(minutes.select(at)) for _, member, at in self._members]
-        return parts_of(members, self._levels.member_levels(self._member_scores(minutes), minutes.symbols))
+        return parts_of(members, self._levels.member_levels(self._member_scores(minutes), minutes).T)
 
     def _member_scores(self, minutes: Minutes) -> Scores:
-        """Rows x members."""
-        return np.column_stack(
-            [unbounded(name, member.score(minutes.select(at))) for name, member, at in self._members]
-        )
+        """Members x rows."""
+        return np.array([unbounded(name, member.score(minutes.select(at))) for name, member, at in self._members])

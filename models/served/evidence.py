@@ -11,10 +11,12 @@ import polars as pl
 from models.base import Scores
 from models.evidence import GREATEST, KNOT_SURPRISES, STRONGEST_COPIES, Evidence, Indices
 from models.profile import BUCKET_MINUTES, CLIP, EVERY_MARKET, WHOLE_DAY, group_name
-from models.served.minutes import Minutes
+from models.served.minutes import Minutes, distinct_below
 from tapewatch.features.catalog import Feature, Transform
 
 _NO_SURPRISE = -1.0
+#: Rows from which work goes along the rows.
+_BATCH = 32
 #: Symbols and times of day whose place is remembered.
 _MOST_PLACES = 20_000
 
@@ -22,7 +24,10 @@ PROFILE, TAILS = "profile.parquet", "tails.parquet"
 
 
 class EvidenceArrays:
-    """The `fitted` evidence, laid out for single rows and batches. `markets` are those that it was fitted on."""
+    """The `fitted` evidence, laid out for single rows and batches. `markets` are those that it was fitted on.
+
+    Arrays within are features, signs or kinds x rows: work on one of them goes along the rows of a batch.
+    """
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -34,49 +39,87 @@ class EvidenceArrays:
         profile = evidence.profile
         self._order, self._log1p, self._sqrt, self._signed = _by_transform(profile.features)
         self._rows = dict(profile.row_of)
-        self._centre, self._scale = profile.centre[:, self._order], profile.scale[:, self._order]
+        self._centre, self._scale = (
+            np.ascontiguousarray(each[:, self._order].T) for each in (profile.centre, profile.scale)
+        )
         position = {profile.features[at].name: column for column, at in enumerate(self._order)}
         self._feature_of = np.array([position[sign.feature.name] for sign in evidence.signs])
-        self._direction = np.array([1.0 if sign.is_high else -1.0 for sign in evidence.signs])
+        self._direction = np.array([[1.0 if sign.is_high else -1.0] for sign in evidence.signs])
         self._market = {name: at for at, name in enumerate(evidence.tails)}
         tails = list(evidence.tails.values())
         knots = np.array([each.knots for each in tails])
-        # A deviation of 0 is no surprise, even where the first knots are 0. Knots x markets x signs: sums over the first axis are fast.
-        self._edges = np.ascontiguousarray(np.maximum(knots, np.nextafter(0.0, 1.0)).transpose(2, 0, 1))
-        self._pieces, self._first_piece = _pieces_of(knots, np.array([each.tail for each in tails]))
-        self._members = _members(evidence)
+        # A deviation of 0 is no surprise, even where the first knots are 0. Markets x knots x signs x 1.
+        edges = np.maximum(knots, np.nextafter(0.0, 1.0)).transpose(0, 2, 1)
+        self._edges = np.ascontiguousarray(edges)[:, :, :, None]
+        self._pieces, first_piece = _pieces_of(knots, np.array([each.tail for each in tails]))
+        self._first_piece = first_piece[:, :, None]
+        self._members = np.ascontiguousarray(_members(evidence).T)
         self._places: dict[tuple[str, int], int] = {}
 
     def inputs(self, minutes: Minutes) -> Scores:
         """The forest's inputs, rows x inputs, as `Evidence.inputs`; `minutes.features` are the profile's, in their order."""
-        surprises = self.surprises(minutes)
-        rows, signs = surprises.shape
-        padded = np.empty((rows, signs + 1))
-        padded[:, :signs], padded[:, signs] = surprises, _NO_SURPRISE
-        kinds = len(self._members)
-        leading = padded.take(self._members.ravel(), axis=1).reshape(rows, kinds, -1)
-        leading.partition(leading.shape[2] - 2, axis=2)
-        out = np.empty((rows, kinds + STRONGEST_COPIES))
-        evidence = out[:, :kinds]
-        np.add(leading[:, :, -1], leading[:, :, -2], out=evidence)
+        surprises = self._surprises(minutes)
+        signs, rows = surprises.shape
+        padded = np.empty((signs + 1, rows))
+        padded[:signs], padded[signs] = surprises, _NO_SURPRISE
+        kinds = self._members.shape[1]
+        out = np.empty((kinds + STRONGEST_COPIES, rows))
+        evidence = out[:kinds]
+        np.add(*_two_greatest(padded.take(self._members, axis=0)), out=evidence)
         evidence *= 0.5
-        out[:, kinds:] = evidence.max(axis=1, keepdims=True)
-        return out
+        out[kinds:] = evidence.max(axis=0)
+        return out.T
 
     def surprises(self, minutes: Minutes) -> Scores:
         """Rows x signs, as `Evidence.surprises`."""
-        buckets = (minutes.session_minutes // BUCKET_MINUTES).tolist()
-        places = np.array(list(map(self._place, minutes.symbols, buckets)), dtype=np.int64)
-        at, market = np.divmod(places, len(self._market))
+        return self._surprises(minutes).T
+
+    def _surprises(self, minutes: Minutes) -> Scores:
+        """Signs x rows."""
+        at, market = self._places_of(minutes)
         deviation = self._transformed(minutes.values)
-        deviation -= self._centre.take(at, axis=0)
-        deviation /= self._scale.take(at, axis=0)
+        deviation -= self._centre.take(at, axis=1)
+        deviation /= self._scale.take(at, axis=1)
         np.copyto(deviation, 0.0, where=np.isnan(deviation))
         np.minimum(np.maximum(deviation, -CLIP, out=deviation), CLIP, out=deviation)
-        return self._surprises(deviation.take(self._feature_of, axis=1) * self._direction, market)
+        directed = deviation.take(self._feature_of, axis=0)
+        directed *= self._direction
+        first = market[0]
+        if len(market) == 1 or (market == first).all():
+            return self._of_market(directed, first)
+        for each in np.unique(market):
+            mine = market == each
+            directed[:, mine] = self._of_market(directed[:, mine], each)
+        return directed
+
+    def _of_market(self, directed: Scores, market: np.int64) -> Scores:
+        """`Tails.surprises` by a market's tails, in the place of `directed` (signs x rows)."""
+        reached = (directed >= self._edges[market]).view(np.int8)
+        piece = np.add.reduce(reached, axis=0, dtype=np.int8) + self._first_piece[market]
+        floor, slope, base = (each.take(piece) for each in self._pieces)
+        directed -= floor
+        directed *= slope
+        directed += base
+        return np.minimum(directed, GREATEST, out=directed)
+
+    def _places_of(self, minutes: Minutes) -> tuple[Indices, Indices]:
+        """What each row is compared with: its row of the profile and its market's tails."""
+        buckets = minutes.session_minutes // BUCKET_MINUTES
+        if len(minutes) == 1:
+            places = np.array([self._place(minutes.names[minutes.of_name[0]], int(buckets[0]))])
+        else:
+            lowest = int(buckets.min())
+            width = int(buckets.max()) - lowest + 1
+            keys = minutes.of_name * width + (buckets - lowest)
+            found = np.zeros(len(minutes.names) * width, dtype=np.int64)
+            for key in distinct_below(len(found), keys):
+                name, bucket = divmod(key, width)
+                found[key] = self._place(minutes.names[name], bucket + lowest)
+            places = found.take(keys)
+        return np.divmod(places, len(self._market))
 
     def _place(self, symbol: str, bucket: int) -> int:
-        """What a symbol's minute is compared with: the row of the profile, times the number of markets, and the market's tails."""
+        """The row of the profile of a symbol's minute, times the number of markets, and the market's tails."""
         place = self._places.get((symbol, bucket))
         if place is None:
             place = self._found(symbol, bucket)
@@ -92,28 +135,30 @@ class EvidenceArrays:
         raise KeyError(f"the profile has no row of {EVERY_MARKET}")
 
     def _transformed(self, values: Scores) -> Scores:
-        """The values on the profile's scale, their columns in `_order`."""
-        out = values.take(self._order, axis=1)
+        """The values (rows x features) on the profile's scale: features in `_order` x rows."""
+        out = values.T.take(self._order, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             if self._log1p is not None:
-                np.log1p(out[:, self._log1p], out=out[:, self._log1p])
+                np.log1p(out[self._log1p], out=out[self._log1p])
             if self._sqrt is not None:
-                np.sqrt(out[:, self._sqrt], out=out[:, self._sqrt])
+                np.sqrt(out[self._sqrt], out=out[self._sqrt])
             if self._signed is not None:
-                part = out[:, self._signed]
+                part = out[self._signed]
                 np.copysign(np.log1p(np.abs(part)), part, out=part)
         return out
 
-    def _surprises(self, directed: Scores, market: Indices) -> Scores:
-        """`Tails.surprises` of each row by its market's tails: rows x signs."""
-        reached = directed >= self._edges.take(market, axis=1)
-        piece = self._first_piece.take(market, axis=0)
-        piece += np.add.reduce(reached.view(np.int8), axis=0, dtype=np.int8)
-        floor, slope, base = (each.take(piece) for each in self._pieces)
-        directed -= floor
-        directed *= slope
-        directed += base
-        return np.minimum(directed, GREATEST, out=directed)
+
+def _two_greatest(values: Scores) -> tuple[Scores, Scores]:
+    """The greatest and the second along the first axis of width x kinds x rows."""
+    if values.shape[2] < _BATCH:
+        values.partition(values.shape[0] - 2, axis=0)
+        return values[-1], values[-2]
+    # For many rows a comparison of whole rows at a time is several times as fast.
+    greatest, second = np.maximum(values[0], values[1]), np.minimum(values[0], values[1])
+    for each in values[2:]:
+        np.maximum(second, np.minimum(greatest, each), out=second)
+        np.maximum(greatest, each, out=greatest)
+    return greatest, second
 
 
 def _pieces_of(knots: Scores, tail: Scores) -> tuple[tuple[Scores, Scores, Scores], Indices]:

@@ -1,6 +1,5 @@
 """The Isolation Forest, served."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -49,8 +48,8 @@ class ForestScorer:
         lengths = self._trees.of(self._evidence.inputs(minutes))
         return np.asarray(np.exp2(-lengths))
 
-    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
-        return self._hours.of(scores, symbols) if self._hours else None
+    def hours(self, scores: Scores, minutes: Minutes) -> Scores | None:
+        return self._hours.of(scores, minutes) if self._hours else None
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
         rows, evidence = minutes.to_frame(), self._evidence.fitted

@@ -1,6 +1,5 @@
 """A detector of frames, served as it is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +30,8 @@ class FrameScorer:
         scores: Scores = self.detector.score(minutes.to_frame())
         return scores
 
-    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
-        found: Scores | None = self.detector.hours_between(scores, pl.Series(symbols, dtype=pl.String))
+    def hours(self, scores: Scores, minutes: Minutes) -> Scores | None:
+        found: Scores | None = self.detector.hours_between(scores, pl.Series(minutes.symbols, dtype=pl.String))
         return found
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:

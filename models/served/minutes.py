@@ -1,9 +1,12 @@
-"""Minutes to score as plain arrays: a frame would cost a single row more time than its score."""
+"""Minutes to score as plain arrays: a frame would cost a single row more time than its score.
+
+Minutes share symbols and times. Each of these is held once, so that work on it is done once.
+"""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,11 @@ import polars as pl
 
 from models.base import Scores
 
-_NS = pl.Datetime("ns", "UTC")
+Indices = npt.NDArray[np.int64]
+Value = TypeVar("Value", bound=Hashable)
+_NS: Final = pl.Datetime("ns", "UTC")
+_FIRST: Final = np.zeros(1, dtype=np.int64)
+_UNPLACED: Final = np.full(1, -1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +27,51 @@ class Minutes:
 
     Attributes:
         features: names of the columns of `values`.
-        symbols, times: of each row; times are aware.
-        session_minutes: minutes since the regular open.
+        names: distinct symbols; one may have no row.
+        of_name: the place of each row's symbol in `names`.
+        moments: distinct times, aware; one may have no row.
+        of_moment: the place of each row's time in `moments`.
+        session_minutes: minutes since the regular open; -1 where they are not known.
         values: rows x features, float64; NaN where a value is not known.
     """
 
     features: tuple[str, ...]
-    symbols: Sequence[str]
-    times: Sequence[dt.datetime]
-    session_minutes: npt.NDArray[np.int64]
+    names: Sequence[str]
+    of_name: Indices
+    moments: Sequence[dt.datetime]
+    of_moment: Indices
+    session_minutes: Indices
     values: Scores
 
     @classmethod
+    def of(cls, features: Sequence[str], symbols: Sequence[str], times: Sequence[dt.datetime], values: Scores) -> Self:
+        """From the symbol and the time of each row, whose minute of the session is not known."""
+        if len(symbols) == 1:
+            return cls(tuple(features), symbols, _FIRST, times, _FIRST, _UNPLACED, values)
+        unplaced = np.full(len(symbols), -1, dtype=np.int64)
+        return cls(tuple(features), *numbered(symbols), *numbered(times), unplaced, values)
+
+    @classmethod
     def of_frame(cls, rows: pl.DataFrame, features: Sequence[str]) -> Self:
-        """The minutes of `rows`: symbol, event_time, session_minute and `features`; null is NaN."""
+        """The minutes of `rows`: symbol, event_time and `features`, and session_minute if they have it; null is NaN."""
+        minute = pl.col("session_minute").fill_null(0) if "session_minute" in rows.columns else pl.repeat(-1, pl.len())
         return cls(
             tuple(features),
-            rows["symbol"].cast(pl.String).to_list(),
-            _times_of(rows["event_time"].dt.cast_time_unit("us")),
-            rows["session_minute"].fill_null(0).cast(pl.Int64).to_numpy(),
+            *numbered(rows["symbol"].cast(pl.String).to_list()),
+            *distinct_times(rows["event_time"].dt.epoch("us").to_numpy()),
+            rows.select(minute.cast(pl.Int64)).to_series().to_numpy(),
             rows.select(pl.col(features).cast(pl.Float64)).to_numpy().astype(np.float64, copy=False),
         )
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbol of each row."""
+        return list(map(self.names.__getitem__, self.of_name.tolist()))
+
+    @property
+    def times(self) -> list[dt.datetime]:
+        """The time of each row."""
+        return list(map(self.moments.__getitem__, self.of_moment.tolist()))
 
     def to_frame(self) -> pl.DataFrame:
         """The same as columns; `known_time` is null, and so is a value that is NaN."""
@@ -52,28 +83,42 @@ class Minutes:
             pl.col(self.features).cast(pl.Float64).fill_nan(None),
         )
 
-    def take(self, start: int, stop: int) -> Self:
-        """Rows `start` to `stop`, excluded."""
-        part = slice(start, stop)
-        return type(self)(
-            self.features, self.symbols[part], self.times[part], self.session_minutes[part], self.values[part]
-        )
+    def take(self, at: slice | Indices) -> Self:
+        """The rows at `at`."""
+        places = self.names, self.of_name[at], self.moments, self.of_moment[at]
+        return type(self)(self.features, *places, self.session_minutes[at], self.values[at])
 
-    def select(self, columns: npt.NDArray[np.int64]) -> Self:
+    def placed(self, session_minutes: Indices) -> Self:
+        """The same rows with their minutes of the session."""
+        places = self.names, self.of_name, self.moments, self.of_moment
+        return type(self)(self.features, *places, session_minutes, self.values)
+
+    def select(self, columns: Indices) -> Self:
         """The features at `columns`, in that order."""
         if len(columns) == len(self.features) and (columns == np.arange(len(columns))).all():
             return self
         features = tuple(self.features[at] for at in columns)
-        return type(self)(features, self.symbols, self.times, self.session_minutes, self.values[:, columns])
+        places = self.names, self.of_name, self.moments, self.of_moment
+        return type(self)(features, *places, self.session_minutes, self.values[:, columns])
 
     def __len__(self) -> int:
-        return len(self.symbols)
+        return len(self.of_name)
 
 
-def _times_of(times: pl.Series) -> list[dt.datetime]:
-    """Times as Python's; the rows of a minute share one, which saves most of the time of making them."""
-    distinct = times.unique()
-    if 2 * distinct.len() > times.len():
-        return times.to_list()
-    at = dict(zip(distinct.to_physical().to_list(), distinct.to_list(), strict=True))
-    return [at[each] for each in times.to_physical().to_list()]
+def numbered(values: Sequence[Value]) -> tuple[list[Value], Indices]:
+    """The distinct values, in order of their first row, and the place of each row's among them."""
+    places = {value: at for at, value in enumerate(dict.fromkeys(values))}
+    return list(places), np.fromiter(map(places.__getitem__, values), np.int64, len(values))
+
+
+def distinct_times(microseconds: Indices) -> tuple[list[dt.datetime], Indices]:
+    """The distinct times of microseconds since 1970, and the place of each row's among them."""
+    distinct, places = np.unique(microseconds, return_inverse=True)
+    return pl.Series(distinct).cast(pl.Datetime("us", "UTC")).to_list(), places.astype(np.int64, copy=False)
+
+
+def distinct_below(bound: int, numbers: Indices) -> list[int]:
+    """The distinct of many numbers from 0 to `bound`, excluded, in order."""
+    is_there = np.zeros(bound, dtype=np.bool_)
+    is_there[numbers] = True
+    return list(np.flatnonzero(is_there).tolist())

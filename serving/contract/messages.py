@@ -82,8 +82,9 @@ Source = Literal["alert", "incident", "anomaly"]
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry of `/alerts`: an alert of the live rules, an incident of the scan, or an anomaly of the detector.
 
-    `level` is the severity of an alert, or once in how many hours ordinary tape raises such an incident. `traceparent` is the W3C header
-    with which a request about a traced alert joins its trace.
+    `level` is the severity of an alert, or once in how many hours ordinary tape raises such an incident or scores as high as such an
+    anomaly, which `one_in_hours` says as a number; both are absent for an anomaly of a detector without a level. `traceparent` is the
+    W3C header with which a request about a traced alert joins its trace.
     """
 
     id: str

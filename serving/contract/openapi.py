@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from serving.contract import examples
-from serving.contract.arrow import MEDIA_TYPES
+from serving.contract.arrow import ARROW
 from serving.contract.messages import (
     Agreement,
     Alert,
@@ -56,8 +56,11 @@ def description() -> dict[str, Any]:
     of = dict(zip((each.__name__ for each in _TYPES), schemas, strict=True))
     reasons = _parameter("reasons", {"type": "boolean", "default": False}, "whether to give the strongest reasons")
     row = {"anyOf": [of["Batch"], of["Row"]]}
-    arrow = {MEDIA_TYPES[0]: {"schema": {"type": "string", "format": "binary"}}}
+    arrow = {ARROW: {"schema": {"type": "string", "format": "binary"}}}
     answer = _said("a verdict for each row, in their order", of["Answer"], examples.ANSWER)
+    answer["content"] |= arrow
+    explained = _said("verdicts with reasons", of["Answer"], examples.EXPLAINED)
+    explained["content"] |= arrow
     problem, paths = of["ProblemDetails"], {}
 
     def post(path: str, summary: str, text: str, body: dict[str, Any], answered: dict[str, Any], **more: Any) -> None:
@@ -83,7 +86,8 @@ def description() -> dict[str, Any]:
         "/score",
         "Score rows of features/microstructure.",
         f"One row, or up to {MAX_ROWS:,}, as JSON or as an uncompressed Arrow IPC stream. A row may leave features out; they "
-        "count as unknown. A row that the model was not made for is not scored, and says why. Scope: score.",
+        "count as unknown. A row that the model was not made for is not scored, and says why. With `Accept: "
+        f"{ARROW}` the answer is an Arrow IPC stream of the same columns; its schema's metadata name the model. Scope: score.",
         _content(row, examples.ROWS) | arrow,
         answer,
         parameters=[reasons],
@@ -93,7 +97,7 @@ def description() -> dict[str, Any]:
         "Score rows and say why, in words.",
         "As /score, with the strongest reasons of each row; up to 1,000 rows. Scope: explain.",
         _content(row, examples.ROWS) | arrow,
-        _said("verdicts with reasons", of["Answer"], examples.EXPLAINED),
+        explained,
     )
     post(
         "/score_symbols",
@@ -192,7 +196,7 @@ def _alert_parameters(names: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         "level": ({"type": "string", "enum": list(LEVELS)}, "alerts of this severity"),
         "one_in_hours": (
             {"type": "number", "minimum": 0, "maximum": 1e9},
-            "incidents that ordinary tape raises at most once in so many hours",
+            "incidents and anomalies that ordinary tape brings at most once in so many hours",
         ),
         "source": ({"type": "string", "enum": ["alert", "incident", "anomaly"]}, "live rules, scan or detector"),
         "limit": ({"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100}, "the most that are listed"),

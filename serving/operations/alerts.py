@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from serving.contract.messages import Alert, Source
 from tapewatch.market.instruments import Market
+from tapewatch.market.rarity import level_in_words
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.live import ALERTS
@@ -24,7 +25,7 @@ LEVELS: Final = ("info", "warning", "critical")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which alerts are wanted. `level` is a severity of alerts, `one_in_hours` the least of incidents."""
+    """Which alerts are wanted. `level` is a severity of alerts, `one_in_hours` the least of incidents and anomalies."""
 
     start: dt.datetime | None = None
     end: dt.datetime | None = None
@@ -80,21 +81,20 @@ def _read(
         start=wanted.start,
         end=wanted.end,
         where=where,
-        # An incident's rarity is no column that the query can bound, so more are read where it is asked for.
+        # Rarity is no column that the query can bound, so more are read where it is asked for.
         limit=None if wanted.one_in_hours is not None else wanted.limit,
         newest_first=True,
     )
-    least = wanted.one_in_hours or 0.0
+    least = wanted.one_in_hours
     for row in rows.iter_rows(named=True):
         made = make(row)
-        if made.one_in_hours is None or made.one_in_hours >= least:
+        # What has no level is not known to be rare.
+        if least is None or (made.one_in_hours is not None and made.one_in_hours >= least):
             yield made
 
 
 def _is_excluded(source: Source, wanted: Wanted) -> bool:
-    return (source != "alert" and wanted.level is not None) or (
-        source != "incident" and wanted.one_in_hours is not None
-    )
+    return (source != "alert" and wanted.level is not None) or (source == "alert" and wanted.one_in_hours is not None)
 
 
 def _alert(row: Mapping[str, Any]) -> Alert:
@@ -123,7 +123,7 @@ def _incident(row: Mapping[str, Any]) -> Alert:
         row["start_time"],
         row["known_time"],
         row["end_time"],
-        f"1 in {row['hours']:,.0f} h",
+        level_in_words(row["hours"]),
         row["hours"],
         message=str(reasons[0].get("words", "")) if reasons else "",
     )
@@ -140,6 +140,8 @@ def _anomaly(row: Mapping[str, Any]) -> Alert:
         row["start_time"],
         row["known_time"],
         row["end_time"],
+        level_in_words(row["hours"]),
+        row["hours"],
         score=row["score"],
         message=f"strongest reason: {reasons[0]['feature']}" if reasons else "",
     )

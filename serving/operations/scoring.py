@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -11,12 +12,14 @@ import msgspec
 import numpy as np
 from starlette.responses import Response
 
-from models.base import Scores
+from models.served.minutes import Minutes
 from serving.cache import Results
-from serving.contract.arrow import MEDIA_TYPES, frame_of_arrow
+from serving.contract.answers import stream_of
+from serving.contract.arrow import ARROW, minutes_of_arrow
 from serving.contract.messages import BarsRequest, SymbolsRequest
 from serving.http.operation import PATIENCE_S, Call, operation, respond
 from serving.http.problems import Problem
+from serving.judged import Judged
 from serving.loader import Scorer
 from serving.metrics import ROWS
 from serving.operations.bars import minutes_of_tape
@@ -34,11 +37,11 @@ _MOST_EXPLAINED: Final = 1_000
 _TRIED_S, _SURE = 3.0, 1.5
 #: Symbols that a refusal names.
 _MOST_NAMED: Final = 5
+_JSON: Final = "application/json"
 _ROWS = {verdict: ROWS.labels(verdict) for verdict in ("anomaly", "ordinary", "not_scored")}
 _encode = msgspec.json.Encoder().encode
 _symbols = msgspec.json.Decoder(SymbolsRequest)
 _bars = msgspec.json.Decoder(BarsRequest)
-Rows = tuple[Sequence[str], Sequence[dt.datetime], Scores]
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -91,12 +94,15 @@ async def score_symbols(call: Call) -> Response:
     values = np.array(
         [[_number(each.values.get(name)) for name in scorer.features] for _, each in usable], dtype=np.float64
     ).reshape(len(usable), len(scorer.features))
-    rows = [asked.symbols[at] for at, _ in usable], [each.event_time for _, each in usable], values
-    scored = await _verdicts(call, scorer, rows, reasons=asked.reasons)
-    _keep(call, scorer, "score_symbols", values, scored)
-    for (at, features), verdict in zip(usable, scored, strict=True):
+    symbols, times = [asked.symbols[at] for at, _ in usable], [each.event_time for _, each in usable]
+    judged = await _judged(call, scorer, Minutes.of(scorer.features, symbols, times, values), reasons=asked.reasons)
+    _keep(call, scorer, "score_symbols", judged)
+    for (at, features), verdict in zip(usable, judged.verdicts(), strict=True):
         verdicts[at] = msgspec.structs.replace(verdict, age_s=_age(features, asked.time or now))
-    return _answer(call, scorer, _results([verdicts[at] for at in range(len(asked.symbols))]))
+    anomalies, ordinary, unscored = judged.counts()
+    content = _encode([verdicts[at] for at in range(len(asked.symbols))])
+    more = len(asked.symbols) - len(usable)
+    return _answer(call, scorer, Results(content, anomalies, ordinary, unscored + more))
 
 
 @operation("score")
@@ -106,24 +112,26 @@ async def score_bars(call: Call) -> Response:
     scorer = call.deployment.slot.scorer
     with call.step("compute features"):
         rows = await asyncio.to_thread(minutes_of_tape, asked)
-    symbols, times, values = await asyncio.to_thread(scorer.arrays, rows)
-    call.rows = len(symbols)
-    verdicts = await _verdicts(call, scorer, (symbols, times, values), reasons=asked.reasons)
-    _keep(call, scorer, "score_bars", values, verdicts)
-    return _answer(call, scorer, _results(verdicts))
+    minutes = await asyncio.to_thread(Minutes.of_frame, rows, scorer.features)
+    call.rows = len(minutes)
+    judged = await _judged(call, scorer, minutes, reasons=asked.reasons)
+    _keep(call, scorer, "score_bars", judged)
+    return _answer(call, scorer, _results(scorer, judged))
 
 
 async def _score(call: Call, *, reasons: bool, words: bool) -> Response:
     body = await call.body()
     scorer = call.deployment.slot.scorer
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = ARROW if ARROW in call.headers.get("accept", "") else _JSON
     cache = call.deployment.cache
-    key = cache.key(_origin(scorer.model, scorer.feature_version, kind, f"{reasons}{words}"), body)
+    key = cache.key(_origin(scorer.model, scorer.feature_version, kind, f"{reasons}{words}{wanted}"), body)
     if len(body) <= _QUICK_BYTES and not reasons:
-        return _answer(call, scorer, cache.kept(key) or _quick(call, scorer, key, body, kind))
-    compute = partial(_computed, call, scorer, body, kind, reasons=reasons, words=words)
-    results = await cache.get(key, compute, is_shared=reasons or len(body) > _FEW_ROWS * 1_024)
-    return _answer(call, scorer, results)
+        results = cache.kept(key) or _quick(call, scorer, key, body, kind, wanted)
+    else:
+        compute = partial(_computed, call, scorer, body, kind, wanted, reasons=reasons, words=words)
+        results = await cache.get(key, compute, is_shared=reasons or len(body) > _FEW_ROWS * 1_024)
+    return _answer(call, scorer, results, wanted)
 
 
 @lru_cache(maxsize=64)
@@ -132,22 +140,24 @@ def _origin(model: Model, feature_version: int, kind: str, wanted: str) -> bytes
     return _encode([model.name, model.version, feature_version, kind, wanted])
 
 
-def _quick(call: Call, scorer: Scorer, key: bytes, body: bytes, kind: str) -> Results:
-    """The verdicts of a small request."""
-    symbols, times, values = _parsed(scorer, body, kind)
-    with call.step("score", rows=len(symbols), model=f"{scorer.model.name}/{scorer.model.version}"):
-        verdicts = scorer.verdicts(symbols, times, values)
-    _keep(call, scorer, "score", values, verdicts)
-    results = _results(verdicts)
+def _quick(call: Call, scorer: Scorer, key: bytes, body: bytes, kind: str, wanted: str) -> Results:
+    """What is answered to a small request."""
+    minutes = _parsed(scorer, body, kind)
+    with call.step("score", rows=len(minutes), model=f"{scorer.model.name}/{scorer.model.version}"):
+        judged = scorer.judged(minutes)
+    _keep(call, scorer, "score", judged)
+    results = _results(scorer, judged, wanted)
     call.deployment.cache.keep(key, results)
     return results
 
 
-async def _computed(call: Call, scorer: Scorer, body: bytes, kind: str, *, reasons: bool, words: bool) -> Results:
+async def _computed(
+    call: Call, scorer: Scorer, body: bytes, kind: str, wanted: str, *, reasons: bool, words: bool
+) -> Results:
     is_large = len(body) > _FEW_ROWS * 1_024
-    parse: Callable[[], Rows] = partial(_parsed, scorer, body, kind)
-    rows = await asyncio.to_thread(parse) if is_large else parse()
-    call.rows = len(rows[0])
+    parse: Callable[[], Minutes] = partial(_parsed, scorer, body, kind)
+    minutes = await asyncio.to_thread(parse) if is_large else parse()
+    call.rows = len(minutes)
     if reasons and call.rows > _MOST_EXPLAINED:
         raise Problem(
             422,
@@ -156,45 +166,44 @@ async def _computed(call: Call, scorer: Scorer, body: bytes, kind: str, *, reaso
             field="rows",
             way_out=f"ask for the reasons of at most {_MOST_EXPLAINED:,} rows, such as the anomalous ones",
         )
-    verdicts = await _verdicts(call, scorer, rows, reasons=reasons)
+    judged = await _judged(call, scorer, minutes, reasons=reasons)
     if words:
-        verdicts = [msgspec.structs.replace(v, reasons=[in_words(r) for r in v.reasons]) for v in verdicts]
-    _keep(call, scorer, "score", rows[2], verdicts)
-    return _results(verdicts)
+        judged = replace(judged, reasons=[[in_words(each) for each in own] for own in judged.reasons])
+    _keep(call, scorer, "score", judged)
+    write: Callable[[], Results] = partial(_results, scorer, judged, wanted)
+    return await asyncio.to_thread(write) if is_large else write()
 
 
-def _parsed(scorer: Scorer, body: bytes, kind: str) -> Rows:
-    if kind in MEDIA_TYPES:
-        return scorer.arrays(frame_of_arrow(body, scorer.features))
-    if kind not in ("application/json", ""):
-        raise Problem(415, "type", f"content type {kind}", way_out=f"send application/json or {MEDIA_TYPES[0]}")
-    return scorer.arrays_of(parse_rows(body, scorer.features))
+def _parsed(scorer: Scorer, body: bytes, kind: str) -> Minutes:
+    if kind == ARROW:
+        return minutes_of_arrow(body, scorer.features)
+    if kind not in (_JSON, ""):
+        raise Problem(415, "type", f"content type {kind}", way_out=f"send {_JSON} or {ARROW}")
+    return scorer.minutes_of(parse_rows(body, scorer.features))
 
 
-async def _verdicts(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
-    """Verdicts in order. A large request takes turns with the others: a single row never waits for it to end."""
-    with call.step("score", rows=len(rows[0]), model=f"{scorer.model.name}/{scorer.model.version}"):
-        return await _in_turns(call, scorer, rows, reasons=reasons)
+async def _judged(call: Call, scorer: Scorer, minutes: Minutes, *, reasons: bool) -> Judged:
+    """The rows with their scores. A large request takes turns with the others: a single row never waits for it to end."""
+    with call.step("score", rows=len(minutes), model=f"{scorer.model.name}/{scorer.model.version}"):
+        if len(minutes) <= _FEW_ROWS and not reasons:
+            return scorer.judged(minutes)
+        return await _in_turns(call, scorer, minutes, reasons=reasons)
 
 
-async def _in_turns(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
-    symbols, times, values = rows
-    if len(symbols) <= _FEW_ROWS and not reasons:
-        return scorer.verdicts(symbols, times, values)
-    size, results, begun = _EXPLAINED_SLICE if reasons else _SLICE, list[Verdict](), 0.0
-    for start in range(0, len(symbols), size):
-        part = slice(start, start + size)
-        work = partial(scorer.verdicts, symbols[part], times[part], values[part], reasons=reasons)
+async def _in_turns(call: Call, scorer: Scorer, minutes: Minutes, *, reasons: bool) -> Judged:
+    size, parts, begun = _EXPLAINED_SLICE if reasons else _SLICE, list[Judged](), 0.0
+    for start in range(0, len(minutes), size):
+        work = partial(scorer.judged, minutes.take(slice(start, start + size)), reasons=reasons)
         async with call.deployment.turn:
-            results += await asyncio.to_thread(work)
+            parts.append(await asyncio.to_thread(work))
         if await call.request.is_disconnected():
             raise Problem(400, "gone", "the client closed the connection")
-        if 0 < start < len(symbols) - size:
-            _expect_end(len(results) - size, len(symbols), time.monotonic() - begun)
+        if 0 < start < len(minutes) - size:
+            _expect_end(start, len(minutes), time.monotonic() - begun)
         elif start == 0:
             # The first slice may have loaded what gives reasons.
             begun = time.monotonic()
-    return results
+    return Judged.joined(minutes, parts)
 
 
 def _expect_end(done: int, rows: int, spent_s: float) -> None:
@@ -212,13 +221,12 @@ def _expect_end(done: int, rows: int, spent_s: float) -> None:
     )
 
 
-def _results(verdicts: Sequence[Verdict]) -> Results:
-    unscored = sum(verdict.score is None for verdict in verdicts)
-    anomalies = sum(verdict.is_anomaly is True for verdict in verdicts)
-    return Results(_encode(verdicts), anomalies, len(verdicts) - unscored - anomalies, unscored)
+def _results(scorer: Scorer, judged: Judged, wanted: str = _JSON) -> Results:
+    content = stream_of(judged, scorer.model, scorer.feature_version) if wanted == ARROW else _encode(judged.verdicts())
+    return Results(content, *judged.counts())
 
 
-def _answer(call: Call, scorer: Scorer, results: Results) -> Response:
+def _answer(call: Call, scorer: Scorer, results: Results, wanted: str = _JSON) -> Response:
     for name, count in (
         ("anomaly", results.anomalies),
         ("ordinary", results.ordinary),
@@ -227,16 +235,17 @@ def _answer(call: Call, scorer: Scorer, results: Results) -> Response:
         if count:
             _ROWS[name].inc(count)
     call.rows = results.anomalies + results.ordinary + results.unscored
-    return respond(_Answer(scorer.model, msgspec.Raw(results.json), scorer.feature_version, call.request_id))
+    if wanted == ARROW:
+        return Response(results.content, media_type=ARROW)
+    return respond(_Answer(scorer.model, msgspec.Raw(results.content), scorer.feature_version, call.request_id))
 
 
-def _keep(call: Call, scorer: Scorer, operation: str, values: Scores, verdicts: Sequence[Verdict]) -> None:
+def _keep(call: Call, scorer: Scorer, operation: str, judged: Judged) -> None:
     """For the challenger, and for the sample of requests."""
-    call.deployment.shadow.offer(scorer, values, verdicts)
+    call.deployment.shadow.offer(scorer, judged)
     traffic = call.deployment.traffic
-    if verdicts and traffic.wants():
-        version = scorer.feature_version
-        traffic.add(operation, call.request_id, scorer.model, version, scorer.features, values, verdicts)
+    if len(judged) and traffic.wants():
+        traffic.add(operation, call.request_id, scorer.model, scorer.feature_version, judged)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:

@@ -4,15 +4,14 @@ import datetime as dt
 import random
 import threading
 import uuid
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
-from models.base import Scores
-from serving.schemas import Model, Verdict
+from serving.judged import Judged
+from serving.schemas import Model
 from tapewatch.store.durable import write_whole
 
 _US: Final = pl.Datetime("us", "UTC")
@@ -35,6 +34,52 @@ SCHEMA: Final = {
 _MOST_WAITING: Final = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request and what was answered; its columns are made when it is written."""
+
+    request_id: str
+    arrival_time: dt.datetime
+    operation: str
+    model: Model
+    feature_version: int
+    judged: Judged
+
+    def frame(self) -> pl.DataFrame:
+        """Its rows, as SCHEMA says."""
+        judged, minutes = self.judged, self.judged.minutes
+        reasons = [*judged.faults, ""]
+        columns: dict[str, Any] = {
+            "symbol": minutes.symbols,
+            "event_time": minutes.times,
+            "values": pl.Series(minutes.values.tolist(), dtype=pl.List(pl.Float64)).list.eval(
+                pl.element().fill_nan(None)
+            ),
+            "score": judged.scores,
+            "is_anomaly": judged.is_anomaly,
+            "not_scored": [reasons[at] for at in judged.of_fault.tolist()],
+        }
+        same: dict[str, Any] = {
+            "request_id": self.request_id,
+            "arrival_time": self.arrival_time,
+            "operation": self.operation,
+            "model": self.model.name,
+            "version": self.model.version,
+            "feature_version": self.feature_version,
+            "features": pl.lit(pl.Series([list(minutes.features)], dtype=pl.List(pl.String))).first(),
+            "threshold": judged.threshold,
+        }
+        is_scored = pl.Series(judged.is_scored)
+        return (
+            pl.DataFrame(columns)
+            .with_columns(
+                **{name: value if isinstance(value, pl.Expr) else pl.lit(value) for name, value in same.items()}
+            )
+            .with_columns(pl.when(is_scored).then(pl.col("score", "is_anomaly")))
+            .select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+        )
+
+
 class TrafficLog:
     """Keeps a `share` of the requests (0 to 1) and writes them to the lake; safe to share between threads.
 
@@ -45,7 +90,8 @@ class TrafficLog:
 
     def __init__(self, lake_root: Path, share: float) -> None:
         self._root, self._share = lake_root / "serving" / "requests", share
-        self._rows: list[dict[str, Any]] = []
+        self._waiting: list[_Request] = []
+        self._rows = 0
         self._lock = threading.Lock()
         self.dropped = 0
 
@@ -53,46 +99,24 @@ class TrafficLog:
         """Whether the next request is in the sample."""
         return self._share > 0 and random.random() < self._share  # noqa: S311 - a sample, no secret
 
-    def add(
-        self,
-        operation: str,
-        request_id: str,
-        model: Model,
-        feature_version: int,
-        features: Sequence[str],
-        values: Scores,
-        verdicts: Sequence[Verdict],
-    ) -> None:
-        """Keep the rows of one request: `values` are rows x features."""
-        now = dt.datetime.now(dt.UTC)
-        same = {"request_id": request_id, "arrival_time": now, "operation": operation}
-        same |= {"model": model.name, "version": model.version, "feature_version": feature_version}
-        rows = [
-            {
-                **same,
-                "symbol": verdict.symbol,
-                "event_time": verdict.event_time,
-                "features": list(features),
-                "values": [None if np.isnan(value) else value for value in vector],
-                "score": verdict.score,
-                "threshold": verdict.threshold,
-                "is_anomaly": verdict.is_anomaly,
-                "not_scored": verdict.not_scored,
-            }
-            for vector, verdict in zip(values.tolist(), verdicts, strict=True)
-        ]
+    def add(self, operation: str, request_id: str, model: Model, feature_version: int, judged: Judged) -> None:
+        """Keep the rows of one request."""
+        kept = _Request(request_id, dt.datetime.now(dt.UTC), operation, model, feature_version, judged)
         with self._lock:
-            room = max(0, _MOST_WAITING - len(self._rows))
-            self._rows += rows[:room]
-            self.dropped += len(rows) - min(room, len(rows))
+            room = max(0, _MOST_WAITING - self._rows)
+            if len(judged) > room:
+                self.dropped += len(judged)
+                return
+            self._waiting.append(kept)
+            self._rows += len(judged)
 
     def flush(self) -> int:
         """Write what waits as one file a day; returns how many rows."""
         with self._lock:
-            rows, self._rows = self._rows, []
-        if not rows:
+            waiting, self._waiting, self._rows = self._waiting, [], 0
+        if not waiting:
             return 0
-        frame = pl.DataFrame(rows, schema=SCHEMA)
+        frame = pl.concat([each.frame() for each in waiting])
         for (day,), part in frame.group_by(pl.col("arrival_time").dt.date(), maintain_order=True):
             folder = self._root / f"date={day}"
             try:
@@ -101,7 +125,7 @@ class TrafficLog:
             except OSError:
                 self.dropped += part.height
                 raise
-        return len(rows)
+        return frame.height
 
 
 def read_traffic(lake_root: Path, first: dt.date, last: dt.date) -> pl.DataFrame:

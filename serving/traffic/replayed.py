@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from models.base import Scores
+from models.served.minutes import Minutes
 from serving.loader import Scorer
 from serving.schemas import Model
 from tapewatch.market.instruments import Market, Partition, market_of
@@ -26,11 +27,9 @@ _NS: Final = pl.Datetime("ns", "UTC")
 def rescored(kept: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
     """score_now and is_anomaly_now of sampled rows, in their order; null where the model does not score the row."""
     vectors = _vectors(kept, scorer.features)
-    verdicts = scorer.verdicts(kept["symbol"].to_list(), kept["event_time"].to_list(), vectors)
-    return pl.DataFrame(
-        {"score_now": [v.score for v in verdicts], "is_anomaly_now": [v.is_anomaly for v in verdicts]},
-        schema={"score_now": pl.Float64(), "is_anomaly_now": pl.Boolean()},
-    )
+    judged = scorer.judged(Minutes.of(scorer.features, kept["symbol"].to_list(), kept["event_time"].to_list(), vectors))
+    again = pl.DataFrame({"score_now": judged.scores, "is_anomaly_now": judged.is_anomaly})
+    return again.select(pl.when(pl.Series(judged.is_scored)).then(pl.all()))
 
 
 def of_day(kept: pl.DataFrame, day: Partition) -> pl.DataFrame:

@@ -3,12 +3,14 @@
 import datetime as dt
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
 from tapewatch.market.instruments import Market, market_of
+from tapewatch.market.rarity import level_in_words
 
 TRUTH_COLOUR = "#e0a100"
 FOUND_COLOUR = "#c2185b"
@@ -159,9 +161,9 @@ def _low(bars: pl.DataFrame, minute: dt.datetime, otherwise: float) -> float:
     return float(lows.to_numpy().min()) if lows.len() else otherwise
 
 
-def _incident_hover(incident: dict[str, object]) -> str:
+def _incident_hover(incident: dict[str, Any]) -> str:
     words = "<br>".join(str(reason["words"]) for reason in reasons_of(str(incident["reasons"]))[:5])
-    return f"<b>{str(incident['kind']).replace('_', ' ')}</b>, 1 in {incident['hours']:,.0f} h<br>{words}"
+    return f"<b>{str(incident['kind']).replace('_', ' ')}</b>, {level_in_words(incident['hours'])}<br>{words}"
 
 
 def _top(bars: pl.DataFrame, start: dt.datetime, end: dt.datetime, otherwise: float) -> float:
@@ -170,12 +172,13 @@ def _top(bars: pl.DataFrame, start: dt.datetime, end: dt.datetime, otherwise: fl
     return float(highs.to_numpy().max()) if highs.len() else otherwise
 
 
-def _hover(event: dict[str, object]) -> str:
+def _hover(event: dict[str, Any]) -> str:
     reasons = "<br>".join(
         f"{reason['feature']} {reason['shap_value']:+.3f}" for reason in reasons_of(str(event["reasons"]))[:5]
     )
     kind = str(event["kind"]).replace("_", " ")
-    return f"<b>{kind}</b>, score {event['score']:.3f}, {event['minutes']} min<br>{reasons}"
+    facts = [level_in_words(event["hours"]), f"score {event['score']:.3f}", f"{event['minutes']} min"]
+    return f"<b>{kind}</b>, {', '.join(filter(None, facts))}<br>{reasons}"
 
 
 def _price_range(bars: pl.DataFrame) -> tuple[float, float]:

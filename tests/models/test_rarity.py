@@ -58,7 +58,7 @@ def test_a_saved_and_a_served_detector_say_the_same(folder: Path) -> None:
         detector, served = load_detector(place), load_row_scorer(place)
         minutes = Minutes.of_frame(rows, served.features)
         own = detector.hours_between(detector.score(rows), rows["symbol"])
-        found = served.hours(served.score(minutes), minutes.symbols)
+        found = served.hours(served.score(minutes), minutes)
         assert own is not None
         assert found is not None
         assert found == pytest.approx(own, rel=1e-3)
@@ -76,4 +76,4 @@ def test_a_detector_of_an_earlier_training_has_none(folder: Path, tmp_path: Path
     rows = ordinary_rows(9).head(5)
     detector, served = load_detector(tmp_path), load_row_scorer(tmp_path)
     assert detector.hours_between(detector.score(rows), rows["symbol"]) is None
-    assert served.hours(np.zeros(5), ["AAA"] * 5) is None
+    assert served.hours(np.zeros(5), Minutes.of_frame(rows, served.features)) is None

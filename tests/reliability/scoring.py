@@ -24,6 +24,7 @@ import polars as pl
 import psutil
 
 from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
+from models.served.minutes import Minutes
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
 from serving.__main__ import serve_command
@@ -213,15 +214,15 @@ def _models(home: Path, store: Path) -> tuple[list[dict[str, object]], dict[str,
         if stored is None:
             raise RuntimeError(f"version {version} is not stored")
         scorer = load_stored(stored)
-        symbols, times, values = scorer.arrays(frame)
-        scores[version] = [float(each.score or np.nan) for each in scorer.verdicts(symbols, times, values)]
+        minutes = Minutes.of_frame(frame, scorer.features)
+        scores[version] = scorer.judged(minutes).scores.tolist()
     rows = [
         {
             "symbol": symbol,
             "event_time": moment.isoformat(),
             **{name: value for name, value in zip(scorer.features, row, strict=True) if not np.isnan(value)},
         }
-        for symbol, moment, row in zip(symbols, times, values.tolist(), strict=True)
+        for symbol, moment, row in zip(minutes.symbols, minutes.times, minutes.values.tolist(), strict=True)
     ]
     return rows, scores
 

@@ -42,8 +42,8 @@ def test_equal_requests_at_a_time_are_computed_once() -> None:
         asked = [asyncio.create_task(cache.get(KEY, work, is_shared=False)) for _ in range(5)]
         await asyncio.sleep(0)
         work.is_free.set()
-        assert {each.json for each in await asyncio.gather(*asked)} == {b"[1]"}
-        assert (await cache.get(KEY, work, is_shared=False)).json == b"[1]"
+        assert {each.content for each in await asyncio.gather(*asked)} == {b"[1]"}
+        assert (await cache.get(KEY, work, is_shared=False)).content == b"[1]"
         assert work.calls == 1
 
     run(test)
@@ -75,7 +75,7 @@ def test_a_refused_request_is_not_kept() -> None:
 
         with pytest.raises(ValueError, match="no"):
             await cache.get(KEY, refuse, is_shared=False)
-        assert (await cache.get(KEY, work, is_shared=False)).json == b"[1]"
+        assert (await cache.get(KEY, work, is_shared=False)).content == b"[1]"
 
     run(test)
 

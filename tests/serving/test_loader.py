@@ -13,6 +13,7 @@ import pytest
 from models.events import merge_anomalies
 from models.isolation_forest.detector import IsolationForestDetector
 from serving.loader import Scorer
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 from tests.support.detectors import extreme, fitted, ordinary_rows
 
 
@@ -75,6 +76,27 @@ def test_reasons_equal_those_of_batch_detection(
         for r in scorer.answer(one, reasons=True).results[0].reasons
     ]
     assert served == kept
+
+
+def test_a_batch_anomaly_has_the_level_that_the_service_answers(
+    scorer: Scorer, detector: IsolationForestDetector, rows: pl.DataFrame
+) -> None:
+    scored, none = detector.scored(rows), ATTRIBUTIONS.empty()
+    events = merge_anomalies(
+        scored, none, rows, threshold=detector.threshold, model="m", hours_between=detector.hours_between
+    )
+    answered = scorer.answer(rows).results
+    assert events.height
+    for event in events.iter_rows(named=True):
+        own = [
+            verdict
+            for verdict in answered
+            if verdict.symbol == event["symbol"] and event["start_time"] <= verdict.event_time < event["end_time"]
+        ]
+        highest = max(own, key=lambda verdict: verdict.score)
+        assert event["score"] == pytest.approx(highest.score, abs=1e-6)
+        assert event["hours"] == pytest.approx(highest.one_in_hours, rel=1e-4)
+        assert event["hours"] > 0.5
 
 
 def test_a_missing_session_minute_is_computed(scorer: Scorer, rows: pl.DataFrame) -> None:

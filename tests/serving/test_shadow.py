@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
+from models.served.minutes import Minutes
 from serving.app import application
 from serving.deployment import Deployment
 from serving.http.log import Log
@@ -79,10 +80,9 @@ def test_agreement_is_that_of_both_detectors(deployment: Deployment, other: Isol
 def test_what_comes_too_fast_is_dropped_and_counted_and_answered_all_the_same(deployment: Deployment) -> None:
     frame = pl.concat([ordinary_rows(5)] * 9)
     scorer = deployment.slot.scorer
-    symbols, times, values = scorer.arrays(frame)
-    verdicts = scorer.verdicts(symbols, times, values)
+    judged = scorer.judged(Minutes.of_frame(frame, scorer.features))
     for _ in range(4):
-        deployment.shadow.offer(scorer, values, verdicts)
+        deployment.shadow.offer(scorer, judged)
     kept = _MOST_WAITING // frame.height * frame.height
     assert deployment.shadow.agreement.dropped == 4 * frame.height - kept
     assert deployment.shadow.drain(SILENT) == kept
@@ -117,8 +117,7 @@ def test_another_champion_begins_the_count_anew(deployment: Deployment) -> None:
 
     def scored() -> int:
         scorer = deployment.slot.scorer
-        symbols, times, values = scorer.arrays(frame)
-        deployment.shadow.offer(scorer, values, scorer.verdicts(symbols, times, values))
+        deployment.shadow.offer(scorer, scorer.judged(Minutes.of_frame(frame, scorer.features)))
         deployment.shadow.drain(SILENT)
         return deployment.shadow.agreement.rows
 

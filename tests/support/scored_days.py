@@ -57,7 +57,9 @@ class ScoredDays:
         threshold = self.forest.threshold
         scored = self.forest.scored(rows)
         reasons = self.forest.explain(rows.filter(scored["score"] >= threshold))
-        events = merge_anomalies(scored, reasons, rows, threshold=threshold, model=MODEL)
+        events = merge_anomalies(
+            scored, reasons, rows, threshold=threshold, model=MODEL, hours_between=self.forest.hours_between
+        )
         self.lake.write(ANOMALIES, day, events)
         self.database.replace_anomalies(day, events)
         record_inputs(self.lake, ANOMALIES, day, SOURCES[ANOMALIES.name])

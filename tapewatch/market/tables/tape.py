@@ -331,12 +331,13 @@ ANOMALIES = Table(
         Column("known_time", TIME, "when the first anomalous minute was complete"),
         Column("kind", SYMBOL, "kind of anomaly, by what the tape did; `unusual` where no kind fits"),
         Column("score", F64, "highest score in the event"),
+        optional("hours", F64, "once in how many hours of a symbol's ordinary tape a minute scores as high; a million stands for more; null if the detector has no level", "h", minimum=0),
         Column("threshold", F64, "score from which a minute counts as anomalous"),
         Column("minutes", I32, "anomalous minutes in the event", "min", minimum=1),
         Column("reasons", TEXT, "JSON list of {feature, value, shap_value}, strongest first"),
         Column("model", TEXT, "registered model and version that scored"),
     ),
-)
+)  # fmt: skip
 
 _OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
 _OF_TRAINING = (MICROSTRUCTURE, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)

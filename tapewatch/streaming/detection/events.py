@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, day_of
+from tapewatch.market.rarity import level_in_words
 from tapewatch.streaming.detection.findings import MODEL_RULES, SCAN, Finding, Source
 from tapewatch.streaming.detection.open_alerts import AlertChange
 from tapewatch.streaming.detection.rules.settings import SEVERITIES
@@ -236,13 +237,8 @@ class Events:
         }
 
 
-def level(hours: float) -> str:
-    """How rare an alert is, for people."""
-    return f"1 in {hours:,.0f} h"
-
-
 def _words(finding: Finding, value: float, source: Source) -> str:
-    how_rare = f"score {value:.3g}, alerts from {source.limit:.3g}" if finding.hours is None else level(value)
+    how_rare = f"score {value:.3g}, alerts from {source.limit:.3g}" if finding.hours is None else level_in_words(value)
     return f"{finding.kind.replace('_', ' ')}, {how_rare}: {finding.words}"
 
 
@@ -252,4 +248,4 @@ def _severity(finding: Finding, value: float) -> str:
     return SEVERITIES[(value >= _WARNING_HOURS) + (value >= _CRITICAL_HOURS)]
 
 
-__all__ = ["SCAN", "TOGETHER_NS", "Events", "level"]
+__all__ = ["SCAN", "TOGETHER_NS", "Events"]

@@ -245,8 +245,8 @@ def test_the_service_scores_as_the_detector_does_and_gives_hours(
     scores = scorer.score(minutes)
     assert np.abs(scores - ensemble.score(rows)).max() <= 1e-6
     assert scorer.score(minutes.take(7, 8)) == pytest.approx(scores[7:8], abs=1e-12)
-    assert scorer.score(minutes.take(0, 0)).size == 0
-    hours = scorer.hours(scores, minutes.symbols)
+    assert scorer.score(minutes.take(slice(0, 0))).size == 0
+    hours = scorer.hours(scores, minutes)
     assert hours is not None
     assert ((hours >= 6.5) == (scores >= 0.5)).all()
 
@@ -278,7 +278,7 @@ from serving.schemas import parse_rows
 scorer = Scorer.load(Path({str(served)!r}), name="ensemble", version="1")
 scorer.warm_up()
 body = b'{{"symbol": "AAPL", "event_time": "2024-03-05T15:31:00Z", "volume_ratio": 500.0, "return_bps": -900.0}}'
-(verdict,) = scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)), reasons=True)
+(verdict,) = scorer.judged(scorer.minutes_of(parse_rows(body, scorer.features)), reasons=True).verdicts()
 assert verdict.one_in_hours > 0 and verdict.reasons
 heavy = {{"sklearn", "shap", "tensorflow", "keras", "jax", "torch", "numba", "scipy", "mlflow", "dagster"}}
 print(sorted(heavy & set(sys.modules)))

@@ -20,9 +20,7 @@ def test_scores_and_reasons_are_those_of_the_detector(
     rows = sequence_rows.head(60)
     minutes = Minutes.of_frame(rows, scorer.features)
     assert np.allclose(scorer.score(minutes), autoencoder.score(rows), rtol=0, atol=1e-9)
-    one = minutes.take(30, 31)
-    repeated = np.repeat(one.session_minutes, 2), np.repeat(one.values, 2, axis=0)
-    double = Minutes(one.features, [*one.symbols] * 2, [*one.times] * 2, *repeated)
+    one, double = (minutes.take(np.array(at)) for at in ([30], [30, 30]))
     names, alone = scorer.contributions(one)
     assert scorer.contributions(double)[1].tolist() == [*alone.tolist()] * 2
     expected, own = autoencoder.contributions(rows)

@@ -62,9 +62,9 @@ def test_evidence_and_scores_are_those_of_the_detector(
     assert np.allclose(scorer._evidence.inputs(minutes), detector.inputs(rows), rtol=0, atol=1e-12)
     scores = scorer.score(minutes)
     assert np.abs(scores - detector.score(rows)).max() <= PARITY
-    one_by_one = [scorer.score(minutes.take(at, at + 1)).item() for at in range(0, len(minutes), 97)]
+    one_by_one = [scorer.score(minutes.take(slice(at, at + 1))).item() for at in range(0, len(minutes), 97)]
     assert one_by_one == scores[::97].tolist()
-    assert scorer.score(minutes.take(0, 0)).size == 0
+    assert scorer.score(minutes.take(slice(0, 0))).size == 0
 
 
 def test_reasons_are_those_of_the_detector_and_so_of_shap(
@@ -123,7 +123,7 @@ def test_a_folder_without_a_graph_gives_the_same_scores(
     minutes = Minutes.of_frame(rows, detector.features)
     alone, whole = load_row_scorer(tmp_path), load_row_scorer(saved)
     assert alone.score(minutes).tolist() == whole.score(minutes).tolist()
-    few = minutes.take(0, 3)
+    few = minutes.take(slice(0, 3))
     assert alone.contributions(few)[1].tolist() == whole.contributions(few)[1].tolist()
 
 
@@ -138,7 +138,7 @@ from serving.schemas import parse_rows
 scorer = Scorer.load(Path({str(saved)!r}), name="isolation_forest", version="3")
 scorer.warm_up()
 body = b'{{"symbol": "AAPL", "event_time": "2024-06-05T14:31:00Z", "volume_ratio": 500.0}}'
-verdict = scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)), reasons=True)[0]
+verdict = scorer.judged(scorer.minutes_of(parse_rows(body, scorer.features)), reasons=True).verdicts()[0]
 assert verdict.is_anomaly and verdict.reasons[0].feature == "volume_ratio"
 heavy = {{"sklearn", "shap", "tensorflow", "keras", "jax", "torch", "numba", "scipy", "mlflow", "feast", "dagster"}}
 print(sorted(heavy & set(sys.modules)))

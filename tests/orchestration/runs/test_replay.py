@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.isolation_forest.detector import ForestParameters, IsolationForestDetector
+from models.served.minutes import Minutes
 from orchestration.runs.detectors.replay import ReplayError, replay
 from serving.loader import Scorer
 from serving.traffic.log import TrafficLog
@@ -28,9 +29,8 @@ def test_the_same_version_agrees_and_another_shows_its_difference(tmp_path: Path
     scorer = Scorer.load(store / "isolation_forest-3", name="isolation_forest", version="3")
     log = TrafficLog(settings.lake_root, 1.0)
     for rows in (ordinary_rows(5).head(50), extreme(ordinary_rows(5).slice(60, 5))):
-        symbols, times, values = scorer.arrays(rows)
-        verdicts = scorer.verdicts(symbols, times, values)
-        log.add("score", "id", scorer.model, scorer.feature_version, scorer.features, values, verdicts)
+        judged = scorer.judged(Minutes.of_frame(rows, scorer.features))
+        log.add("score", "id", scorer.model, scorer.feature_version, judged)
     assert log.flush() == 55
     same = replay(settings, *span, name=None, version="3")
     assert same.agreement == 1.0

@@ -63,7 +63,7 @@ def an_alert(
     return ALERTS.conform(pl.DataFrame([row], schema_overrides={"end_time": pl.Datetime("us", "UTC")}))
 
 
-def write_findings(database: Database) -> None:
+def write_findings(database: Database, *, hours: float | None = 150.0) -> None:
     """An alert, an incident and an anomaly, ten minutes apart."""
     database.upsert(ALERTS, DAY, an_alert())
     incident = {
@@ -75,6 +75,7 @@ def write_findings(database: Database) -> None:
     anomaly = {
         **{"symbol": "MSFT", "start_time": AT + 20 * MINUTE, "end_time": AT + 21 * MINUTE, "score": 0.8},
         **{"known_time": AT + 21 * MINUTE, "kind": "volume_spike", "threshold": 0.6, "minutes": 1, "model": "if/1"},
+        "hours": hours,
         "reasons": '[{"feature": "volume_ratio", "value": 400.0, "shap_value": 1.0}]',
     }
     database.upsert(ANOMALIES, DAY, ANOMALIES.conform(pl.DataFrame([anomaly])))

@@ -29,17 +29,28 @@ def test_alerts_are_listed_newest_first_by_what_is_asked(served: Served) -> None
     assert kinds(served, "?kind=volume_spike") == ["volume_spike"]
     assert kinds(served, "?level=warning") == ["price_jump"]
     assert kinds(served, "?level=critical") == []
-    assert kinds(served, "?one_in_hours=100") == ["spread_blowout"]
+    assert kinds(served, "?one_in_hours=100") == ["volume_spike", "spread_blowout"]
+    assert kinds(served, "?one_in_hours=140") == ["volume_spike"]
     assert kinds(served, "?one_in_hours=200") == []
     assert kinds(served, "?source=anomaly") == ["volume_spike"]
     assert kinds(served, "?market=crypto") == []
     assert kinds(served, f"?start={(AT + 5 * MINUTE).isoformat()}&end={(AT + 15 * MINUTE).isoformat()}") == [
         "spread_blowout"
     ]
+    (anomaly,) = served.client.get("/alerts?source=anomaly").json()["alerts"]
+    assert (anomaly["level"], anomaly["one_in_hours"]) == ("1 in 150 h", 150.0)
     cut = served.client.get("/alerts?limit=2").json()
     assert (len(cut["alerts"]), cut["is_cut"]) == (2, True)
     incident = cut["alerts"][1]
     assert (incident["level"], incident["message"]) == ("1 in 137 h", "spread 6.5 times the usual")
+
+
+def test_an_anomaly_without_a_level_is_listed_but_not_as_rare(served: Served) -> None:
+    write_findings(served.database, hours=None)
+    (anomaly,) = served.client.get("/alerts?source=anomaly").json()["alerts"]
+    assert "level" not in anomaly
+    assert "one_in_hours" not in anomaly
+    assert kinds(served, "?source=anomaly&one_in_hours=0") == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import datetime as dt
 import io
 import json
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 from models.served.minutes import Minutes
 from serving.contract import examples
 from serving.operations import scoring
-from serving.schemas import MAX_ROWS
+from serving.schemas import MAX_ROWS, Verdict
 from serving.traffic.log import read_traffic
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
@@ -46,6 +47,10 @@ def test_json_arrow_and_the_detector_give_the_same_scores(served: Served) -> Non
     by_json = served.client.post("/score", json=body).raise_for_status().json()
     by_arrow = served.client.post("/score", content=stream(given), headers=ARROW).raise_for_status().json()
     assert by_json["results"] == by_arrow["results"]
+    wanted = {**ARROW, "accept": ARROW["content-type"]}
+    told = pa.ipc.open_stream(served.client.post("/score", content=stream(given), headers=wanted).content).read_all()
+    assert told["score"].to_pylist() == [each["score"] for each in by_json["results"]]
+    assert told["one_in_hours"].to_pylist() == [each.get("one_in_hours") for each in by_json["results"]]
     scorer = served.deployment.slot.scorer
     expected = scorer.detector.score(Minutes.of_frame(rows, scorer.features))
     assert [each["score"] for each in by_json["results"]] == expected.tolist()
@@ -54,6 +59,26 @@ def test_json_arrow_and_the_detector_give_the_same_scores(served: Served) -> Non
         scorer.feature_version,
     )
     assert "reasons" not in by_json["results"][0]
+
+
+def test_an_answer_in_arrow_says_what_the_one_in_json_says(served: Served) -> None:
+    odd = ["X:BTC-USD", "AAPL", "AAPL", "MSFT"]
+    times = [AT, AT, AT - dt.timedelta(days=365), AT]
+    rows = [ROW | {"symbol": name, "event_time": time.isoformat()} for name, time in zip(odd, times, strict=True)]
+    for path, body in (("/score", rows * 100), ("/score?reasons=true", rows), ("/explain", rows[1:2])):
+        told = served.client.post(path, json={"rows": body}, headers={"accept": ARROW["content-type"]})
+        assert told.raise_for_status().headers["content-type"] == ARROW["content-type"]
+        table = pa.ipc.open_stream(told.content).read_all()
+        answer = served.client.post(path, json={"rows": body}).json()
+        found = [msgspec.convert(row, Verdict) for row in map(_without_nulls, table.to_pylist())]
+        assert found == [msgspec.convert(each, Verdict) for each in answer["results"]]
+        assert table.schema.metadata[b"version"].decode() == answer["model"]["version"]
+        assert int(table.schema.metadata[b"feature_version"]) == answer["feature_version"]
+
+
+def _without_nulls(row: dict[str, object]) -> dict[str, object]:
+    """Null columns of text and reasons are what a verdict leaves out."""
+    return {name: value for name, value in row.items() if value is not None or name in ("score", "is_anomaly")}
 
 
 def test_reasons_come_when_asked_for_and_in_words_from_explain(served: Served) -> None:

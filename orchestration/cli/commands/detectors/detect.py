@@ -14,6 +14,7 @@ from orchestration.cli.commands.options import (
 )
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
 from orchestration.errors import console, reports_errors
+from tapewatch.market.rarity import level_in_words
 
 app = typer.Typer()
 
@@ -24,7 +25,7 @@ def _words(row: dict[str, Any]) -> str:
 
 
 def _level(row: dict[str, Any]) -> str:
-    return f"1 in {row['hours']:,.0f} h"
+    return level_in_words(row["hours"])
 
 
 INCIDENTS = Listing(

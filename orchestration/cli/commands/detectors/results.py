@@ -10,6 +10,7 @@ import typer
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
 from orchestration.errors import RunError, console, output, reports_errors
+from tapewatch.market.rarity import level_in_words
 from tapewatch.market.tickers import spellings
 from tapewatch.settings import Settings
 
@@ -35,6 +36,7 @@ ANOMALIES = Listing(
         Column("to", lambda row: f"{row['end_time']:%H:%M}"),
         Column("kind", lambda row: row["kind"].replace("_", " ")),
         Column("score", lambda row: f"{row['score']:.3f}", is_number=True),
+        Column("level", lambda row: level_in_words(row["hours"]), is_number=True),
         Column("strongest reason", _strongest_reason, folds=True),
     ),
     fields=(
@@ -43,6 +45,7 @@ ANOMALIES = Listing(
         time_field("end", "end_time"),
         time_field("known", "known_time", in_csv=False),
         *map(Field, ("kind", "score")),
+        Field("level", lambda row: level_in_words(row["hours"])),
         *(Field(name, in_csv=False) for name in ("threshold", "minutes")),
         *map(Field, ("market", "model")),
         Field("reasons", lambda row: json.loads(row["reasons"])),
@@ -102,7 +105,9 @@ def anomalies(
     ] = None,
     form: Annotated[
         Format,
-        typer.Option("--format", help="CSV has the columns symbol, start, end, kind, score, market, model, reasons"),
+        typer.Option(
+            "--format", help="CSV has the columns symbol, start, end, kind, score, level, market, model, reasons"
+        ),
     ] = Format.TABLE,
 ) -> None:
     """List the anomalies that the detector found.
