@@ -47,7 +47,7 @@ def show() -> None:
         st.info("No model has been trained yet: `tapewatch run` or `tapewatch demo` trains, judges and registers them.")
     else:
         st.subheader("In use")
-        draw_table(champions, column_config={"train": "trained on", "validation": "judged on"})
+        draw_table(champions, column_config={"train": "Trained on", "validation": "Judged on"})
     live = models.live_model(places.settings().champions)
     st.caption(
         f"Collectors scan with {escaped(live)}."
@@ -86,7 +86,7 @@ def _versions(standings: list[models.Standing], in_use: str) -> None:
             gates = [{k: v for k, v in gate.items() if k not in ("challenger", "has_passed")} for gate in gates]
         draw_table(
             [gate | {"gate": named(gate["gate"])} for gate in gates],
-            column_config={"has_passed": st.column_config.CheckboxColumn("challenger passes")},
+            column_config={"has_passed": st.column_config.CheckboxColumn("Challenger passes")},
             key=f"gates {model}",
         )
     st.subheader("History of versions")
@@ -117,7 +117,7 @@ def _history(entries: list[dict[str, Any]]) -> None:
         infer_schema_length=None,
     )
     with st.expander("Every entry"):
-        draw_table(in_zone(rows, "UTC"), column_config={"at_time": "when, UTC"})
+        draw_table(in_zone(rows, "UTC"), column_config={"at_time": "When, UTC"})
 
 
 def _evaluation(judged: dict[str, pl.DataFrame]) -> None:

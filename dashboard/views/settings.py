@@ -26,13 +26,13 @@ def show() -> None:
     draw_table(
         [
             {
-                "class": named(each.name), "offered": each.is_offered, "built in": each.is_built_in,
+                "class": named(each.name), "offered": each.is_offered, "built_in": each.is_built_in,
                 "description": each.description or "",
             }
             for each in known
         ],
         height=35 * (len(known) + 1) + 3,
-        column_config={"description": st.column_config.Column("what belongs to it", width="large")},
+        column_config={"description": st.column_config.Column("What belongs to it", width="large")},
     )  # fmt: skip
     st.caption("Labels of a class that is no longer offered stay. Every change is in the audit log.")
     left, right = st.columns(2)

@@ -132,7 +132,7 @@ def _panels(market: Market, symbol: str, first: float, last: float, view: str, w
             panels.correlation_matrix(matrix, key="correlation")
         else:
             st.caption("Fewer than two symbols have returns here.")
-        st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)}.")
+        st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)} ({zone}).")
 
 
 def _book(market: Market, symbol: str, start: dt.datetime, end: dt.datetime, zone: str) -> None:
@@ -143,7 +143,7 @@ def _book(market: Market, symbol: str, start: dt.datetime, end: dt.datetime, zon
         )
         return
     time, levels = found
-    st.caption(f"Depth behind the best prices at {time_text(time, zone)}")
+    st.caption(f"Depth behind the best prices at {time_text(time, zone)} ({zone})")
     panels.book_depth(levels, key="book")
 
 

@@ -242,7 +242,7 @@ class Chart {
   }
 
   #saySeen({ from, to }) {
-    this.range.textContent = `${this.full.format(from * 1000)} – ${this.full.format(to * 1000)}, ${width(this.candles.minutes)}`;
+    this.range.textContent = `${this.full.format(from * 1000)} – ${this.full.format(to * 1000)}, ${width(this.candles.minutes)}, ${this.data.zone}`;
     Object.assign(this.frame.dataset, { from, to, width: this.chart.timeScale().width() });
   }
 
