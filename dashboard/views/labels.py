@@ -38,7 +38,9 @@ def show() -> None:
     st.title("Labels")
     rows = places.database().read(LABELS)
     if rows.is_empty():
-        st.info("Nobody has labelled anything yet: the page Mark does.")
+        st.info(
+            "Nobody has labelled anything yet. Mark an event on the page Mark, or read labels with `tapewatch labels import`."
+        )
         return
     columns = st.columns(2)
     author = columns[0].selectbox("Author", ["all", *sorted(set(rows["author"]))], key="author")

@@ -11,7 +11,7 @@ from dashboard import places
 from dashboard.reading import models
 from dashboard.views.controls import escaped, in_zone, named, sidebar
 from dashboard.views.panels import BUY, LINE, SELL, draw
-from dashboard.views.tables import draw_table
+from dashboard.views.tables import draw_table, draw_texts
 from models.drift.measure import PSI_LIMIT
 
 _COLUMNS: Final[dict[str, Any]] = {
@@ -84,11 +84,7 @@ def _versions(standings: list[models.Standing], in_use: str) -> None:
     if gates:
         if chosen.challenger is None:
             gates = [{k: v for k, v in gate.items() if k not in ("challenger", "has_passed")} for gate in gates]
-        draw_table(
-            [gate | {"gate": named(gate["gate"])} for gate in gates],
-            column_config={"has_passed": st.column_config.CheckboxColumn("Challenger passes")},
-            key=f"gates {model}",
-        )
+        draw_texts([gate | {"gate": named(gate["gate"])} for gate in gates], {"has_passed": "Challenger passes"})
     st.subheader("History of versions")
     _history([entry for each in standings for entry in each.entries])
 
@@ -207,7 +203,15 @@ def _found() -> None:
     if found.height:
         st.subheader("Found by day")
         words = found.with_columns(pl.col("kind").str.replace_all("_", " "))
-        figure = px.bar(words.to_pandas(), x="date", y="events", color="kind", facet_col="model", template=None)
+        figure = px.bar(
+            words.to_pandas(),
+            x="date",
+            y="events",
+            color="kind",
+            facet_col="model",
+            template=None,
+            color_discrete_sequence=px.colors.qualitative.Safe,
+        )
         figure.for_each_annotation(lambda note: note.update(text=note.text.partition("=")[2]))
         figure.update_xaxes(title=None)
         draw(figure, key="found by day", height=340, legend={"orientation": "v", "y": 1, "x": 1.02, "title": None})

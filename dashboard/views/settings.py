@@ -8,6 +8,7 @@ from dashboard import places
 from dashboard.identity import require
 from dashboard.views.controls import escaped, named, sidebar
 from dashboard.views.tables import draw_table
+from tapewatch.labels.kinds import MEANINGS
 from tapewatch.labels.people.human import LabelError
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.people.label_classes import LabelClass, classes, set_class
@@ -27,7 +28,7 @@ def show() -> None:
         [
             {
                 "class": named(each.name), "offered": each.is_offered, "built_in": each.is_built_in,
-                "description": each.description or "",
+                "description": each.description or MEANINGS.get(each.name, ""),
             }
             for each in known
         ],

@@ -34,6 +34,12 @@ def draw_table(rows: pl.DataFrame | Sequence[Mapping[str, Any]], **options: Any)
     return []
 
 
+def draw_texts(rows: Sequence[Mapping[str, Any]], column_config: Mapping[str, Any]) -> None:
+    """Show rows of whole sentences, each on as many lines as it takes."""
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    _draw_plain(frame, _headed(frame.columns, column_config))
+
+
 def _headed(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """A column's configuration for each name; None hides it."""
     columns: dict[str, Any] = {}

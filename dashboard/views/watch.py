@@ -15,6 +15,7 @@ from dashboard.views.controls import (
     await_bars,
     choice,
     escaped,
+    is_utc,
     link_stretch,
     linked,
     listed,
@@ -152,6 +153,7 @@ def _grid(market: Market | str) -> None:
     cells = [(m, symbol) for m, symbols in known.items() if market in (m, "all") for symbol in symbols]
     if len(cells) > _MOST_IN_GRID:
         st.caption(f"The first {_MOST_IN_GRID} of {len(cells)} symbols; choose a market, or one symbol.")
+    st.caption("Times in UTC." if is_utc() else "Times in each market's own zone.")
     columns = st.columns(_COLUMNS)
     for position, (its_market, symbol) in enumerate(cells[:_MOST_IN_GRID]):
         start, end = (ns / NS_PER_SECOND for ns in places.histories().extent(its_market, symbol, 1))

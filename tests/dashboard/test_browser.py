@@ -79,7 +79,7 @@ def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Pag
     page.get_by_role("button", name="Show").first.click()  # the nearest to its threshold: the burst
     status = page.locator('[data-part="status"]').first
     view = page.locator('[data-part="range"]').first
-    expect(view).to_contain_text("09:40 – 5 Mar 2024, 10:43")
+    expect(view).to_contain_text("09:40 – 10:43 New York time")
     click_at(page, BURST[0] - dt.timedelta(seconds=40))
     expect(status).to_have_text("now the end")
     click_at(page, BURST[1] + dt.timedelta(seconds=40))

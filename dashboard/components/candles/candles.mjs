@@ -4,7 +4,7 @@ import { Axis } from "./axis.mjs";
 import { Marks, read, script } from "./data.mjs";
 import { Edges } from "./edges.mjs";
 import { listen, mountBell } from "./feed.mjs";
-import { look, price, save, width } from "./format.mjs";
+import { look, price, save, stretch, width } from "./format.mjs";
 import { Hand } from "./hand.mjs";
 import { Loader, lacks } from "./loader.mjs";
 import { mountReplay } from "./replay.mjs";
@@ -242,7 +242,7 @@ class Chart {
   }
 
   #saySeen({ from, to }) {
-    this.range.textContent = `${this.full.format(from * 1000)} – ${this.full.format(to * 1000)}, ${width(this.candles.minutes)}, ${this.data.zone}`;
+    this.range.textContent = `${stretch(this.full, this.data.zone, from, to)}, ${width(this.candles.minutes)}`;
     Object.assign(this.frame.dataset, { from, to, width: this.chart.timeScale().width() });
   }
 
