@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -159,6 +160,8 @@ def test_the_candles_pan_by_keyboard_and_the_link_restores_the_view(place: tuple
     assert violations(page) == []
     link = page.url
     asked = [float(value) for value in re.findall(r"(?:from|to)=(\d+)", link)]
+    end = dt.datetime.fromtimestamp(asked[1], ZoneInfo("America/New_York"))
+    expect(page.get_by_text(f"60 minutes before {end:%Y-%m-%d %H:%M:%S}")).to_be_visible()  # the panels follow
     page.goto("about:blank")
     page.goto(link)
     shown = frame(page)
