@@ -1,11 +1,13 @@
 """The models in use, how they were judged, what became of each version, how far the tape drifts, and what they find."""
 
+from itertools import cycle
 from typing import Any, Final
 
-import plotly.express as px
 import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
+from plotly.colors import qualitative
+from plotly.subplots import make_subplots
 
 from dashboard import places
 from dashboard.reading import models
@@ -200,18 +202,18 @@ def _over_days(rows: pl.DataFrame) -> None:
 
 def _found() -> None:
     found = models.found_by_day(places.database())
-    if found.height:
-        st.subheader("Found by day")
-        words = found.with_columns(pl.col("kind").str.replace_all("_", " "))
-        figure = px.bar(
-            words.to_pandas(),
-            x="date",
-            y="events",
-            color="kind",
-            facet_col="model",
-            template=None,
-            color_discrete_sequence=px.colors.qualitative.Safe,
-        )
-        figure.for_each_annotation(lambda note: note.update(text=note.text.partition("=")[2]))
-        figure.update_xaxes(title=None)
-        draw(figure, key="found by day", height=340, legend={"orientation": "v", "y": 1, "x": 1.02, "title": None})
+    if found.is_empty():
+        return
+    st.subheader("Found by day")
+    names = found["model"].unique().sort().to_list()
+    figure = make_subplots(1, len(names), shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.02)
+    for kind, colour in zip(found["kind"].unique().sort(), cycle(qualitative.Safe)):
+        for column, name in enumerate(names, start=1):
+            own = found.filter(kind=kind, model=name).group_by("date").agg(pl.col("events").sum())
+            figure.add_bar(
+                x=own["date"], y=own["events"], name=named(kind), marker_color=colour, legendgroup=kind,
+                showlegend=column == 1, row=1, col=column,
+            )  # fmt: skip
+    figure.update_layout(barmode="stack", yaxis={"title": "events"})
+    figure.update_xaxes(type="date")
+    draw(figure, key="found by day", height=340, legend={"orientation": "v", "y": 1, "x": 1.02})
