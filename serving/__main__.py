@@ -13,6 +13,7 @@ from serving.store import StoredBento
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, parse, transaction
+from tapewatch.store.database.schema import is_current
 from tapewatch.store.durable import WriteError, expect_room
 from tapewatch.web.access import AccessError, expect_protected
 
@@ -57,7 +58,12 @@ def main() -> int:
     except (AccessError, DatabaseError, WriteError) as error:
         _say(f"Error: {error}")
         return 1
-    bento = _newest(settings)
+    unreachable = _fetch(settings)
+    bento = StoredBento.latest(settings.bento_home)
+    if unreachable:
+        _say(f"{'Error' if bento is None else 'Warning'}: {unreachable}")
+        if bento is None:
+            return 1
     if bento is None:
         where = (
             f"{settings.bento_home} or at {settings.bentos_url}" if settings.bentos_url else str(settings.bento_home)
@@ -65,7 +71,9 @@ def main() -> int:
         _say(f"no Bento in {where} yet: materialize serving/anomaly_bento; waiting for it")
     while bento is None:
         time.sleep(_POLL_SECONDS)
-        bento = _newest(settings)
+        if unreachable := _fetch(settings):
+            _say(f"Warning: {unreachable}")
+        bento = StoredBento.latest(settings.bento_home)
     _say(f"serving {bento.tag}: {bento.model_name} {bento.model_version}")
     # The Bento has its own copy of the code; the checkout must not come before it on the path.
     os.chdir(settings.bento_home)
@@ -81,29 +89,33 @@ def main() -> int:
     return 0
 
 
-def _newest(settings: Settings) -> StoredBento | None:
-    """The newest Bento of the store, into which what was published elsewhere is fetched first; without that the store's own counts."""
+def _fetch(settings: Settings) -> str:
+    """Fetch what was published elsewhere into the store; why that is impossible, empty if it is done or not wanted."""
     if settings.bentos_url:
         from serving.bucket import BentoBucket, BucketError  # noqa: PLC0415 - slow to import, and few services need it
 
         try:
             BentoBucket(settings.bentos_url).fetch(settings.bento_home)
         except BucketError as error:
-            _say(f"Warning: {error}")
-    return StoredBento.latest(settings.bento_home)
+            return str(error)
+    return ""
 
 
 def _expect_database(address: str) -> None:
-    """Raise a DatabaseError if the database, which holds the API keys, does not answer. A SQLite file may be made later."""
+    """Raise a DatabaseError if the database, which holds the API keys, does not answer or belongs to a newer Tapewatch.
+
+    A SQLite file may be made later, and an older schema is upgraded by the first part that writes.
+    """
     url = parse(address)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         return
     try:
-        with Database(address, upgrades=False) as database, transaction(database.engine, reads_only=True):
-            pass
+        with Database(address, upgrades=False) as database, transaction(database.engine, reads_only=True) as opened:
+            is_current(opened)
     except DatabaseError as error:
         reason = str(error).partition("\n")[0]
-        raise DatabaseError(f"TAPEWATCH_DATABASE_URL: {reason}: start the server, or correct the address") from error
+        way_out = "" if "TAPEWATCH_DATABASE_URL" in reason else ": start the server, or correct the address"
+        raise DatabaseError(f"TAPEWATCH_DATABASE_URL: {reason}{way_out}") from error
 
 
 def _say(text: str) -> None:

@@ -87,8 +87,8 @@ def section() -> str:
     return "\n".join(
         (
             "",
-            f"List prices of {_DATA['year']} in {_DATA['region']} for {HOURS} hours; `deployment/aws/prices.toml` names the source of each, and",
-            "`python -m deployment.aws.costs` computes this section. Check them with AWS's calculator before you rely on them.",
+            f"AWS's list prices of {_DATA['year']} in {_DATA['region']}, for {HOURS} hours. Prices change: to renew this section, open the `source` of each price in",
+            "`deployment/aws/prices.toml`, write today's price and `year` there, and run `python -m deployment.aws.costs`.",
             "",
             "One machine (`network.yaml`, `storage.yaml`, `machine.yaml`):",
             "",

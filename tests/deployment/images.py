@@ -1,117 +1,185 @@
-"""Builds the images without a Docker engine, starts each as its user, and waits until its health check passes.
+"""Builds the images without a Docker engine, and runs each as its user on a read-only root: by its own command, with its own health check.
 
 `make images`, or `python -m tests.deployment.images scoring` for some. Needs root, mmdebstrap and buildah, and takes minutes, so
-it is not part of `make test`.
+it is not part of `make test`. Sizes go into docs/how_to/deploy.md.
 """
 
-import os
-import shutil
+import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+import httpx
+
 from serving.bento import build_bento
+from tapewatch.emulator.process import running_emulator
+from tests.deployment import bad_starts
+from tests.support.containers import USER, Container, ContainerError, buildah, container, is_possible
 from tests.support.detectors import fitted
 from tests.support.ports import free_ports
+from tests.support.s3 import s3_server
 
-_BUILD = Path(__file__).resolve().parents[2] / "deployment" / "images" / "build.sh"
-_BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs", "BUILDAH_FORMAT": "docker"}
-_USER = 10001
-_PATIENCE_S = 600
-_HOME = "/srv/home"
-#: Whether the dashboard answers, on the port of `_PORTS`.
-_PAGE = [
-    *("python", "-c"),
-    "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['TAPEWATCH_PORT_DASHBOARD']}/_stcore/health\")",
-]
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_BUILD = _CHECKOUT / "deployment" / "images" / "build.sh"
+_PAGE = _CHECKOUT / "docs" / "how_to" / "deploy.md"
 _PORTS = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING", "CODE_LOCATION", "DASHBOARD", "METRICS")
-#: What each image runs here, and its health check; the collector's alone makes the checks of a start.
-_STARTED: Mapping[str, tuple[list[str], list[str]]] = {
-    "scoring": (["python", "-m", "serving"], ["python", "-m", "serving", "--check"]),
-    "webserver": (["tapewatch", "serve", "webserver"], ["tapewatch", "healthy", "webserver"]),
-    "code-location": (["tapewatch", "serve", "code-location"], ["tapewatch", "healthy", "code-location"]),
-    "dashboard": (["tapewatch", "dashboard"], _PAGE),
-    "labeller": (["tapewatch", "labeller", "--mode", "interactive"], _PAGE),
-    "platform": (["tapewatch", "up"], ["tapewatch", "healthy"]),
+_HEADER = "| image | unpacked | compressed, as it is pulled |\n|---|--:|--:|\n"
+_MEGABYTE = 1_000_000
+
+
+def _ports() -> dict[str, str]:
+    return {f"TAPEWATCH_PORT_{name}": str(port) for name, port in zip(_PORTS, free_ports(len(_PORTS)), strict=True)}
+
+
+def _expect(is_so: object, complaint: str) -> None:
+    if not is_so:
+        raise ContainerError(complaint)
+
+
+def put_bento(home: Path) -> None:
+    """Put a small detector's Bento where the scoring service finds it."""
+    with tempfile.TemporaryDirectory() as model:
+        fitted().save(Path(model))
+        build_bento(Path(model), name="isolation_forest", version="1", metadata={}, bento_home=home / "bentoml")
+
+
+def check_closed(running: Container) -> None:
+    """It is the user of the images, and can write to its volume and /tmp alone."""
+    _expect(running.run("id", "-u").stdout.strip() == str(USER), "it is not the images' user")
+    for place in ("/app", "/opt/tapewatch", "/"):
+        done = running.run("touch", f"{place}/x")
+        _expect("Read-only file system" in done.stdout, f"{place} can be written: {done.stdout}")
+    _expect(running.run("sh", "-c", 'touch "$TAPEWATCH_HOME/x" /tmp/x').returncode == 0, "nothing can be written")
+
+
+def check_scoring(home: Path) -> None:
+    put_bento(home)
+    given = _ports()
+    with container("scoring", home, given) as found:
+        check_closed(found)
+        with found.started():
+            answer = httpx.get(f"http://127.0.0.1:{given['TAPEWATCH_PORT_SCORING']}/model", trust_env=False, timeout=60)
+            _expect(answer.json()["version"] == "1", f"it serves {answer.text}")
+        bad_starts.scoring(found)
+
+
+def check_started(target: str, home: Path, **given: str) -> None:
+    """It starts by its own command, and its own health check passes."""
+    with container(target, home, {**_ports(), **given}) as found:
+        check_closed(found)
+        with found.started():
+            pass
+
+
+def check_collector(home: Path) -> None:
+    with running_emulator() as emulator:
+        given = {
+            "POLYGON_API_KEY": "any",  # pragma: allowlist secret
+            "POLYGON_BASE_URL": emulator.base_url,
+            "POLYGON_WS_URL": emulator.ws_url,
+        }
+        with container("collector", home, {**_ports(), **given}) as found:
+            check_closed(found)
+            with found.started():
+                bad_starts.second(home, {**_ports(), **given})
+            bad_starts.parts(found)
+
+
+def check_labeller(home: Path) -> None:
+    """The three commands of the labeller, on a real bucket."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapewatch-s3-"))
+        s3 = stack.enter_context(s3_server(Path(folder)))
+        place = f"s3://{s3.bucket()}/labels"
+        found = stack.enter_context(container("labeller", home, {**_ports(), **s3.environment}))
+        check_closed(found)
+        add = [
+            "labels",
+            "add",
+            "AAPL",
+            "volume_spike",
+            "--from",
+            "2024-06-03T18:20",
+            "--to",
+            "2024-06-03T18:30",
+            "--author",
+            "ann",
+        ]
+        for words in (
+            ["tapewatch", *add],
+            [*found.entrypoint, "--push-to-cloud", place, "--upsert"],
+            [*found.entrypoint, "--pull-from-cloud", place],
+        ):
+            done = found.run(*words)
+            _expect(done.returncode == 0, f"{words}: {done.stdout}")
+        with found.started("--mode", "interactive"):
+            pass
+
+
+def check_platform(home: Path) -> None:
+    """`docker run tapewatch`: collectors, Dagster, scoring and the dashboard, of the built-in market."""
+    put_bento(home)
+    given = _ports()
+    with container("platform", home, given) as found:
+        check_closed(found)
+        with found.started() as running:
+            for name, page in (("DAGSTER", "server_info"), ("SCORING", "readyz"), ("DASHBOARD", "_stcore/health")):
+                address = f"http://127.0.0.1:{given[f'TAPEWATCH_PORT_{name}']}/{page}"
+                _expect(httpx.get(address, trust_env=False, timeout=60).is_success, f"{address} does not answer")
+            said = running.run("tapewatch", "status").stdout
+            _expect("crypto" in said and "stocks" in said, f"no collectors: {said}")
+            sys.stdout.write(said)
+
+
+CHECKS: Mapping[str, Callable[[Path], None]] = {
+    "scoring": check_scoring,
+    "webserver": partial(check_started, "webserver"),
+    "collector": check_collector,
+    "code-location": partial(check_started, "code-location", POLYGON_API_KEY="unused"),
+    "dashboard": partial(check_started, "dashboard", TAPEWATCH_TLS="self-made"),
+    "labeller": check_labeller,
+    "platform": check_platform,
 }
-_OTHERS = ["tapewatch", "preflight"]
 
 
-def buildah(*arguments: str) -> str:
-    done = subprocess.run(
-        ["buildah", *arguments], env=os.environ | _BUILDAH, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout.strip()
+def sizes(target: str) -> tuple[str, float]:
+    """An image's layers: unpacked, and megabytes as a registry holds them, compressed."""
+    with tempfile.TemporaryDirectory(prefix="tapewatch-pushed-", dir=_CHECKOUT / "build") as folder:
+        buildah("push", "--quiet", f"localhost/tapewatch-{target}", f"dir:{folder}/image")
+        manifest = json.loads((Path(folder) / "image" / "manifest.json").read_text())
+        compressed = sum(layer["size"] for layer in manifest["layers"])
+    return buildah("images", "--format", "{{.Size}}", f"localhost/tapewatch-{target}"), compressed / _MEGABYTE
 
 
-def check(target: str, home: Path) -> None:
-    """Start an image with a home of its own, and return once it is healthy. Raises a RuntimeError if it is not."""
-    if target == "scoring":
-        with tempfile.TemporaryDirectory() as model:
-            fitted().save(Path(model))
-            build_bento(Path(model), name="isolation_forest", version="1", metadata={}, bento_home=home / "bentoml")
-    for path in (home, *home.rglob("*")):
-        os.chown(path, _USER, _USER)
-    ports = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in zip(_PORTS, free_ports(len(_PORTS)), strict=True)}
-    container = buildah("from", f"localhost/tapewatch-{target}")
-    # buildah puts a volume of its own in the place of the image's.
-    variables = {**ports, "TAPEWATCH_HOME": _HOME}
-    if target == "code-location":
-        variables["POLYGON_API_KEY"] = "unused"  # pragma: allowlist secret
-    options = [
-        *(f"--env={name}={value}" for name, value in variables.items()),
-        f"--volume={home}:{_HOME}",
-        container,
-        "--",
-    ]
-    try:
-        assert buildah("run", *options, "id", "-u") == str(_USER)
-        if target in _STARTED:
-            _wait(target, options, *_STARTED[target])
-        else:
-            buildah("run", *options, *_OTHERS)
-    finally:
-        buildah("rm", container)
-
-
-def _wait(target: str, options: Sequence[str], command: Sequence[str], health: Sequence[str]) -> None:
-    run = ["buildah", "run", *options]
-    environment = os.environ | _BUILDAH
-    process = subprocess.Popen([*run, *command], env=environment)
-    deadline = time.monotonic() + _PATIENCE_S
-    try:
-        while subprocess.run([*run, *health], env=environment, capture_output=True, check=False).returncode:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the image of {target} does not become healthy")
-            time.sleep(1)
-    finally:
-        process.terminate()
-        process.wait(120)
+def written(page: str, found: Mapping[str, tuple[str, float]]) -> str:
+    """The page with the rows of these images renewed."""
+    before, rows, after = re.split(rf"{re.escape(_HEADER)}((?:\|.*\n)*)", page)
+    kept = {row.split("|")[1].strip(): row for row in rows.splitlines(keepends=True)}
+    made = {name: f"| {name} | {unpacked} | {megabytes:,.1f} MB |\n" for name, (unpacked, megabytes) in found.items()}
+    wanted = {**kept, **made}
+    return before + _HEADER + "".join(wanted[name] for name in ("base", *CHECKS) if name in wanted) + after
 
 
 def main() -> int:
-    """Build and check the targets that are named, by default all; the script prints their sizes."""
-    targets = sys.argv[1:] or [
-        "scoring",
-        "webserver",
-        "collector",
-        "code-location",
-        "dashboard",
-        "labeller",
-        "platform",
-    ]
-    if shutil.which("buildah") is None:
-        sys.stderr.write("buildah is missing: apt-get install mmdebstrap buildah\n")
+    """Build and check the targets that are named, by default all; then measure them."""
+    targets = sys.argv[1:] or list(CHECKS)
+    if reason := is_possible():
+        sys.stderr.write(f"{reason}: apt-get install mmdebstrap buildah\n")
         return 1
     subprocess.run([_BUILD, *targets], check=True)
     for target in targets:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="tapewatch-image-") as home:
-            check(target, Path(home))
-        sys.stdout.write(f"tapewatch-{target}: healthy after {time.monotonic() - began:.0f} s\n")
+            CHECKS[target](Path(home))
+        sys.stdout.write(f"tapewatch-{target}: sound after {time.monotonic() - began:.0f} s\n")
+    page = written(_PAGE.read_text("utf-8"), {target: sizes(target) for target in ("base", *targets)})
+    _PAGE.write_text(page, "utf-8")
     return 0
 
 

@@ -1,12 +1,13 @@
-"""Runs the programs of the pages that are not ours, BentoML's and MLflow's, and the Python files that the pages show."""
+"""Runs the programs of the pages that are not ours, such as BentoML's and MLflow's, and the Python files that the pages show."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.documentation.pages import PAGES, Command
+from tests.documentation.pages import CHECKOUT, PAGES, Command
 
 _FILE = re.compile(r"^\$ cat > (\w+\.py) <<'END'\n(.*?)^END$", re.MULTILINE | re.DOTALL)
 _BIN = Path(sys.executable).parent
@@ -20,10 +21,16 @@ def write_files(folder: Path) -> None:
 
 
 def run(command: Command, home: Path, folder: Path) -> str:
-    """Run a command in `folder` on the stores of a home; what it printed. An import goes into a store of its own."""
-    own = folder / "imported" if "import" in command.words else home / "bentoml"
-    given = {"MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", "BENTOML_HOME": str(own)}
-    words = [str(_BIN / command.words[0]), *(word.replace("$PWD", str(folder)) for word in command.words[1:])]
-    done = subprocess.run(words, cwd=folder, env={**os.environ, **given}, capture_output=True, text=True, check=False)
+    """Run a command in `folder` on the stores of a home; what it printed. An import goes into a store of its own.
+
+    This checkout is what `git clone` clones; the hook is installed in that clone.
+    """
+    store = folder / "imported" if "import" in command.words else home / "bentoml"
+    given = {"MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", "BENTOML_HOME": str(store)}
+    program = command.words[0].removeprefix(".venv/bin/")
+    words = [shutil.which(program, path=f"{_BIN}:{os.environ['PATH']}") or program]
+    words += [str(CHECKOUT) if word == "…" else word.replace("$PWD", str(folder)) for word in command.words[1:]]
+    place = folder / "tapewatch" if program == "pre-commit" else folder
+    done = subprocess.run(words, cwd=place, env={**os.environ, **given}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
     return done.stdout

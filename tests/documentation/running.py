@@ -39,28 +39,30 @@ ELSEWHERE: Mapping[str, str] = {
     "tapewatch models compare": "tests/orchestration/cli/test_models_command.py",
     "tapewatch models webhook": "tests/serving/test_mlflow_webhook.py",
     "tapewatch lookahead": "tests/orchestration/cli/test_lookahead_command.py",
+    "tapewatch lake migrate": "tests/store/lake/test_layout.py",
+    "bentoml serve": "tests/serving/test_bento.py",
     ".venv/bin/dask": "tests/orchestration/cluster/test_cluster.py",
     "docker build": "tests/deployment/images.py",
+    "docker run": "tests/deployment/images.py",
     "aws cloudformation deploy": "tests/deployment/test_aws.py",
     "python -m tapewatch.store.database.migrations": "tests/store/database/test_migrations.py",
     "feast": "tests/feature_repo/test_features.py",
 }
 #: What no test runs, by how it begins, and why.
 NOT_RUN: Mapping[str, str] = {
-    "make": "the suite itself, and what installs or takes many minutes",
-    "docker": "needs a Docker engine; the same commands run from the compose files in tests/deployment/test_compose.py",
-    "C ": "needs a Docker engine; `tapewatch status` and `db status` run here",
+    "make install": "the suite runs in what it installs",
+    "make test": "the suite itself; `make test-fast` is a part of it",
+    "make mutation": "takes an hour; what it changes is tested in tests/mutation/test_changes.py",
+    "docker compose": "needs a Docker engine; the same commands run from the compose files in tests/deployment/test_compose.py",
+    "C ": "needs a Docker engine",
     "aws": "needs an account of AWS",
-    "psql": "needs the reader's server",
-    "git clone": "needs the network",
+    "psql": "needs a server with TimescaleDB, or one with TLS",
+    "git clone https": "needs the network",
     "python -m benchmarks": "takes many minutes, and data that the reader fetches",
-    "bentoml serve": "BentoML's own server on the Bento that `tapewatch up` serves in tests/integration/test_platform.py",
-    ".venv/bin/pre-commit": "changes the checkout",
     "tapewatch security check --audit": "asks PyPI for known vulnerabilities; without --audit it runs here",
-    "tapewatch lake migrate": "the demo's lake has the layout of today",
 }
 #: Programs that are not ours: tests/documentation/programs.py.
-PROGRAMS = ("bentoml", "mlflow", "python")
+PROGRAMS = ("git", ".venv/bin/pre-commit", "bentoml", "mlflow", "python")
 #: The shell's own, without which the others are run.
 SHELL = ("export", "cd", "chmod", "cp", "mkdir", "source", "echo", "head", "tail", "awk", "jq", "rand", ".env")
 #: Files that the pages' commands read.
@@ -97,11 +99,12 @@ _PATIENCE_S = 180
 
 
 def commands() -> Iterator[Command]:
-    """The commands of all pages in their order, each once."""
+    """The commands of all pages in their order, each once; of one that is run in a container, what is run there."""
     found: dict[tuple[str, ...], Command] = {}
     for page in PAGES:
         for command in shown(page):
-            found.setdefault(command.words, command)
+            words = command.words[3:] if command.words[:2] == ("C", "exec") else command.words
+            found.setdefault(words, Command(command.page, words))
     yield from found.values()
 
 

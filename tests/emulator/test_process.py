@@ -1,8 +1,10 @@
 """The emulator as a process: start, printed address, command line, and stop."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from polygon import RESTClient
 
 from tapewatch.emulator.process import EmulatorError, running_emulator
+from tests.support.command import TAPEWATCH
 from tests.support.ports import free_port
 from tests.support.stream_client import listened, progress
 
@@ -118,9 +121,30 @@ def test_an_invalid_setting_is_explained(arguments: list[str], message: str) -> 
 def test_streams_follow_the_command_line(tmp_path: Path) -> None:
     faults = tmp_path / "faults.toml"
     faults.write_text('[[fault]]\nkind = "close"\nevery = 500\ncount = 1\n')
-    with running_emulator(speed="max", replay="2024-03-05:2024-03-06", faults=faults) as emulator:
-        received = listened(emulator.base_url, "crypto", "XA.BTC-USD")
-        status = progress(emulator.base_url, "crypto")
+    command = [
+        TAPEWATCH,
+        "emulate",
+        "--port",
+        "0",
+        "--speed",
+        "max",
+        "--replay",
+        "2024-03-05:2024-03-06",
+        "--faults",
+        faults,
+    ]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        emulator = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        while (address := re.search(r"^emulator at (\S+) ", log.read_text(), re.MULTILINE)) is None:
+            assert emulator.poll() is None, log.read_text()
+            time.sleep(0.05)  # the test's timeout bounds it
+        received = listened(address[1], "crypto", "XA.BTC-USD")
+        status = progress(address[1], "crypto")
+    finally:
+        emulator.kill()
+        emulator.wait()
     assert received.ends == {"1000": 1}
     assert status["faults"] == {"close": 1}
     assert status["sent"] == len(received.events) > 2_500

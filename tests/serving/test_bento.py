@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import yaml
 
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
-from serving.__main__ import serve_command
 from serving.bento import BentoError, build_bento, pinned_requirements, service_modules
 from serving.loader import Scorer
 from serving.store import StoredBento, StoreError
@@ -53,7 +53,16 @@ def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert bento is not None
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    command = tuple(serve_command(bento.folder, host="127.0.0.1", port=port))
+    # As a reader of docs/how_to/bentoml.md serves it; the platform's own command serves the folder.
+    command = (
+        str(Path(sys.executable).parent / "bentoml"),
+        "serve",
+        str(bento.tag),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    )
     service = Service("scoring", "Scoring", command, health=f"{address}/readyz")
     environment = {
         **os.environ,

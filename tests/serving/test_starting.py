@@ -6,8 +6,10 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from serving.__main__ import main
+from tapewatch.store.database.database import Database
 from tapewatch.store.durable import LEAST_FREE_BYTES
 from tests.support.ports import free_port
 
@@ -41,3 +43,22 @@ def test_a_database_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys
     assert "Error: TAPEWATCH_DATABASE_URL: database postgresql+psycopg2://me:***@" in said
     assert said.endswith("start the server, or correct the address\n")
     assert "hunter2" not in said
+
+
+def test_a_schema_of_a_newer_version(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home.mkdir()
+    with Database(f"sqlite:///{home}/tapewatch.db") as database, database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE tapewatch_version SET version_num = '9999'"))
+    assert main() == 1
+    said = capsys.readouterr().out
+    assert "is at revision 9999, newer than this Tapewatch's" in said
+    assert said.endswith("Update Tapewatch, or point TAPEWATCH_DATABASE_URL at another database\n")
+
+
+def test_a_bucket_that_cannot_be_read_where_the_home_has_no_bento(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TAPEWATCH_BENTOS_URL", str(tmp_path / "file"))
+    assert main() == 1
+    assert f"Error: TAPEWATCH_BENTOS_URL: {tmp_path}/file cannot be read" in capsys.readouterr().out

@@ -16,6 +16,7 @@ from orchestration.processes.services import (
     code_location,
     dagster_daemon,
     dagster_webserver,
+    dashboard_service,
     environment,
     mlflow_server,
     scoring_service,
@@ -45,6 +46,8 @@ PARTS: Mapping[str, Callable[[Settings], Service]] = {
     "paper-trader": lambda _: trader(),
     **_COLLECTORS,
 }
+#: What can be asked whether it works; the dashboard makes an account as it starts, and so has a command of its own.
+_CHECKED: Mapping[str, Callable[[Settings], Service]] = {**PARTS, "dashboard": dashboard_service}
 #: Parts of which a home has one: it holds a lock, also on a network file system, as long as it lives.
 _SINGLE = {"code-location", "daemon", "healer", "paper-trader", *_COLLECTORS}
 #: Parts that call the vendor.
@@ -99,7 +102,7 @@ def _take(folder: Path, name: str, *, waits: bool) -> None:
 def is_working(settings: Settings, name: str | None = None) -> bool:
     """Whether a part works; without a name, every service of `tapewatch up`. Scoring may wait for its first Bento there."""
     if name is not None:
-        return answers(PARTS[name](settings), environment(settings))
+        return answers(_CHECKED[name](settings), environment(settings))
     states = processes(socket_path(settings.home, NAME))
     wanted = [
         service

@@ -48,7 +48,7 @@ def ensure_current(engine: Engine) -> None:
         DatabaseError: it cannot be reached, or was upgraded by a newer Tapewatch.
     """
     with transaction(engine, reads_only=True) as connection:
-        if _is_current(connection):
+        if is_current(connection):
             return
     upgrade(engine)
 
@@ -65,7 +65,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
         before = revision_of(connection)
-        if not _is_current(connection):
+        if not is_current(connection):
             _run_revisions(connection)
         arrange(connection)
     return before, HEAD
@@ -79,7 +79,8 @@ def revision_of(connection: Connection) -> str | None:
     return connection.scalar(sa.select(version.c.version_num))
 
 
-def _is_current(connection: Connection) -> bool:
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is this version's. Raises a DatabaseError if a newer Tapewatch upgraded it."""
     revision = revision_of(connection)
     if revision is not None and revision not in REVISIONS:
         address = connection.engine.url.render_as_string(hide_password=True)

@@ -12,6 +12,8 @@ from tapewatch.settings import Settings
 app = typer.Typer()
 _SHARED = ("code-location", "webserver", "daemon", "mlflow", "scoring", "healer", "paper-trader")
 Part = StrEnum("Part", {name: name for name in (*_SHARED, *(f"collector-{market}" for market in Market))})
+#: `tapewatch dashboard` starts the dashboard.
+Checked = StrEnum("Checked", {name: name for name in (*Part, "dashboard")})
 
 
 @app.command()
@@ -39,7 +41,7 @@ def serve(
 @reports_errors
 def healthy(
     part: Annotated[
-        Part | None, typer.Argument(help="by default everything that `tapewatch up` runs", metavar="PART")
+        Checked | None, typer.Argument(help="by default everything that `tapewatch up` runs", metavar="PART")
     ] = None,
 ) -> None:
     """Exit with 0 if a part of the platform works on this machine, else with 1.
