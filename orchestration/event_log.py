@@ -62,7 +62,11 @@ class HeldEventLog(SqliteEventLogStorage):
             # Any thread may use the connection that is kept, or dispose of it; a query within another has one more.
             settings = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
             engine = create_engine(
-                self.conn_string_for_shard(shard), poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=settings
+                self.conn_string_for_shard(shard),
+                poolclass=QueuePool,
+                pool_size=1,
+                max_overflow=-1,
+                connect_args=settings,
             )
             listen(engine, "connect", _sync_at_checkpoints)
             if shard not in self._initialized_dbs:
