@@ -148,6 +148,7 @@ class Supervisor:
         """
         began, pids, has_complained = time.monotonic(), set[int](), False
         while not stopping.is_set():
+            asked = time.monotonic()
             if self.is_healthy(service):
                 return True
             if excused():
@@ -164,7 +165,8 @@ class Supervisor:
             if waited > patience_s and not has_complained:
                 has_complained = True
                 complain(f"{late}; still waiting, {_tail(self.log(service))}")
-            stopping.wait(0.5)
+            # A probe that takes long would keep a starting service from the processor.
+            stopping.wait(max(0.5, time.monotonic() - asked))
         return False
 
     def _config(self) -> dict[str, dict[str, object]]:
