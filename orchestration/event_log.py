@@ -13,19 +13,18 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine
 from sqlalchemy.event import listen
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 
 class HeldEventLog(SqliteEventLogStorage):
     """Dagster's own log, of which each database that this process writes stays open until `dispose`.
 
-    Dagster opens a database anew for each event, and SQLite empties its journal whenever the last connection closes, which
-    takes CPU time and several waits for the disk. A connection that is held, and never writes, spares both. A crash of the
-    machine may lose the last events, a killed process none.
+    Dagster opens a database anew several times an event, and SQLite empties its journal whenever the last connection closes,
+    which takes CPU time and several waits for the disk. A crash of the machine may lose the last events, a killed process none.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._open: dict[str, tuple[Engine, sqlite3.Connection]] = {}
+        self._open: dict[str, Engine] = {}
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -41,9 +40,8 @@ class HeldEventLog(SqliteEventLogStorage):
     def dispose(self) -> None:
         super().dispose()
         with self._db_lock:
-            for engine, held in self._open.values():
+            for engine in self._open.values():
                 engine.dispose()
-                held.close()
             self._open.clear()
 
     @contextmanager
@@ -54,24 +52,27 @@ class HeldEventLog(SqliteEventLogStorage):
             with super()._connect(shard) as connection:
                 yield connection
             return
-        with self._db_lock, self._open[shard][0].connect() as connection, connection.begin():
+        with self._db_lock, self._open[shard].connect() as connection, connection.begin():
             yield connection
 
     def _hold(self, shard: str) -> None:
         with self._db_lock:
             if shard in self._open:
                 return
-            timeout = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-            engine = create_engine(self.conn_string_for_shard(shard), poolclass=NullPool, connect_args=timeout)
+            # Any thread may use the connection that is kept, or dispose of it; a query within another has one more.
+            settings = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+            engine = create_engine(
+                self.conn_string_for_shard(shard),
+                poolclass=QueuePool,
+                pool_size=1,
+                max_overflow=-1,
+                connect_args=settings,
+            )
             listen(engine, "connect", _sync_at_checkpoints)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
-            # Closed by whichever thread disposes of the log.
-            held = sqlite3.connect(self.path_for_shard(shard), check_same_thread=False)
-            # It counts as a user of the journal from its first read.
-            held.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            self._open[shard] = engine, held
+            self._open[shard] = engine
 
 
 def _sync_at_checkpoints(connection: sqlite3.Connection, _record: object) -> None:

@@ -3,7 +3,6 @@
 Slow imports are inside the commands, so that `--help` and usage errors appear at once.
 """
 
-import gc
 import logging
 import os
 import stat
@@ -38,9 +37,6 @@ from tapewatch.variables import unknown_variables
 # TensorFlow, which some libraries import, prints how it was built otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-#: Python's own thresholds spend a tenth of a run on a million objects of the libraries, which all stay.
-_GARBAGE_THRESHOLDS = (50_000, 20, 50)
-
 app = typer.Typer(
     name="tapewatch",
     no_args_is_help=True,
@@ -71,7 +67,6 @@ def prepare() -> None:
     """Set up this process, and so those that it starts, before any command."""
     # What is written may hold secrets, and belongs to this user.
     os.umask(0o077)
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     prepare_environment()
     _warn_of_open_files()
     _warn_of_unknown_variables()

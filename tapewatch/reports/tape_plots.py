@@ -1,6 +1,6 @@
 """A plot of one day of each table, to check a partition by eye."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 
 import matplotlib as mpl
@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 Plot = Callable[[pl.LazyFrame], bytes]
 
 _MOST_SYMBOLS = 8
+_WIDTH, _DPI = 8, 100
+#: Inches of a letter of the labels, at 8 points, and beside a plot whatever its labels are.
+_LETTER, _BESIDE = 0.075, 0.75
 _LABEL_COLOURS = {-1: "#b5423c", 0: "#9aa5b1", 1: "#2f7f86"}
 
 
@@ -85,7 +88,7 @@ def events_plot(events: pl.LazyFrame) -> bytes:
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
         axes.set_xlabel("UTC")
         _legend(axes)
-    return _png(figure)
+    return _png(figure, names=frame["symbol"])
 
 
 def training_set_plot(rows: pl.LazyFrame) -> bytes:
@@ -96,7 +99,7 @@ def training_set_plot(rows: pl.LazyFrame) -> bytes:
     axes.barh(shown["column"], 100 * shown["column_0"], color=_LABEL_COLOURS[1])
     axes.set(title="Nulls by column", xlabel="% of rows")
     axes.tick_params(axis="y", labelsize=7)
-    return _png(figure)
+    return _png(figure, names=shown["column"])
 
 
 #: The plot of each table, by its name.
@@ -128,7 +131,7 @@ def _stacked(rows: pl.DataFrame, parts: Mapping[str, tuple[str, int]], title: st
         left = left + rows[column]
     axes.set(title=title, xlabel=unit)
     _legend(axes)
-    return _png(figure)
+    return _png(figure, names=names)
 
 
 def _draw_lines(axes: Axes, frame: pl.DataFrame, title: str, unit: str, *, is_log: bool = False) -> None:
@@ -152,8 +155,28 @@ def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
+def _place(figure: Figure, letters: int) -> None:
+    """Leave room for labels of so many letters at the left and for the longest legend at the right.
+
+    Matplotlib's own layouts draw every figure once more to measure it, which takes most of the time of a small run's plots.
+    """
+    said = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
+    legend = max(map(len, said), default=0)
+    left = _BESIDE + max(letters * _LETTER - 0.3, 0)
+    right = 0.6 + legend * _LETTER if legend else 0.15
+    height = figure.get_figheight()
+    # Symbols may be long, and a plot of no width cannot be drawn.
+    figure.subplots_adjust(
+        left=min(left / _WIDTH, 0.45),
+        right=max(1 - right / _WIDTH, 0.6),
+        bottom=0.55 / height,
+        top=1 - 0.35 / height,
+        hspace=0.45,
+    )
+
+
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(8, 1.2 + 2.6 * panels), dpi=100, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 1.2 + 2.6 * panels), dpi=_DPI)
     axes = [figure.add_subplot(panels, 1, number + 1) for number in range(panels)]
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
@@ -161,7 +184,9 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, names: Iterable[str] = ()) -> bytes:
+    """The figure as PNG; `names` are the labels of a bar's axis."""
+    _place(figure, max(map(len, names), default=0))
     buffer = BytesIO()
     # An explicit canvas needs neither a display nor the global state of pyplot.
     FigureCanvasAgg(figure).print_png(buffer)

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -19,6 +18,7 @@ from orchestration.cli.commands.deployment.serve import Part
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings, variable_of
+from tests.support import ask
 from tests.support.command import environment
 from tests.support.compose import read, variables_of
 from tests.support.emulator import serving
@@ -210,8 +210,8 @@ def test_services_start_on_real_stores_and_pass_their_health_checks(bucket: str,
         # The webserver asks for the token, and shows the assets of the code location.
         address = f"http://127.0.0.1:{dagster}/graphql"
         query = {"query": "{ assetNodes { assetKey { path } } }"}
-        assert httpx.post(address, json=query, trust_env=False).status_code == 401
-        nodes = httpx.post(address, json=query, headers=token, trust_env=False, timeout=60).json()["data"]["assetNodes"]
+        assert ask.post(address, json=query, trust_env=False).status_code == 401
+        nodes = ask.post(address, json=query, headers=token, trust_env=False, timeout=60).json()["data"]["assetNodes"]
         assert ["tape", "trades"] in [node["assetKey"]["path"] for node in nodes]
         # A second deployment on the same volume is refused.
         again = machine.run("code-location", home, ["serve", "code-location"])

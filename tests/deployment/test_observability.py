@@ -24,6 +24,7 @@ from serving.metrics import CONTENT_TYPE_LATEST, REQUESTS, ROWS, SECONDS, exposi
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, serve_metrics
+from tests.support import ask
 from tests.support.ports import free_ports
 from tests.support.prometheus import FOLDER, prometheus, queries, without_data
 from tests.support.unpacked import program
@@ -114,7 +115,7 @@ def _use(stop: threading.Event, port: int, latencies: Latencies) -> None:
     """Keep requests and alerts coming."""
     while not stop.wait(0.2):
         try:
-            httpx.get(f"http://127.0.0.1:{port}/score", trust_env=False)
+            ask.get(f"http://127.0.0.1:{port}/score", trust_env=False)
         except httpx.HTTPError:
             continue
         REQUESTS.labels("/score", "200").inc()
@@ -128,8 +129,8 @@ def test_every_query_of_the_dashboards_returns_data(scraped: str) -> None:
     wanted = {query for board in BOARDS for query in queries(board)}
     assert len(wanted) > 10
     assert without_data(scraped, wanted) == set()
-    loaded = httpx.get(f"{scraped}/api/v1/rules", trust_env=False).json()["data"]["groups"]
+    loaded = ask.get(f"{scraped}/api/v1/rules", trust_env=False).json()["data"]["groups"]
     assert {rule["health"] for group in loaded for rule in group["rules"]} <= {"ok", "unknown"}
     names = re.findall(r"tapewatch_\w+", (FOLDER / "rules.yml").read_text("utf-8"))
-    known = set(httpx.get(f"{scraped}/api/v1/label/__name__/values", trust_env=False).json()["data"])
+    known = set(ask.get(f"{scraped}/api/v1/label/__name__/values", trust_env=False).json()["data"])
     assert set(names) <= known

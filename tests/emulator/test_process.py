@@ -8,12 +8,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from polygon import RESTClient
 
 from tapewatch.emulator.process import EmulatorError, running_emulator
+from tests.support import ask
 from tests.support.command import TAPEWATCH
 from tests.support.ports import free_port
 from tests.support.stream_client import listened, progress
@@ -72,7 +72,7 @@ def test_it_ends_when_its_parent_is_killed() -> None:
 def test_two_processes_with_the_same_seed_serve_the_same_tape() -> None:
     path = "/v3/quotes/VOO?timestamp=2024-03-05&limit=500&apiKey=k"
     with running_emulator(seed=5) as one, running_emulator(seed=5) as two, running_emulator(seed=6) as other:
-        pages = [httpx.get(e.base_url + path, timeout=60).json()["results"] for e in (one, two, other)]
+        pages = [ask.get(e.base_url + path, timeout=60).json()["results"] for e in (one, two, other)]
     assert pages[0] == pages[1] != pages[2]
 
 
@@ -80,8 +80,8 @@ def test_a_chosen_key_and_port_are_used(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     with running_emulator(key="mine", port=port, log=log) as emulator:
         assert emulator.base_url == f"http://127.0.0.1:{port}"
-        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=mine", timeout=60).status_code == 200
-        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=yours", timeout=60).status_code == 401
+        assert ask.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=mine", timeout=60).status_code == 200
+        assert ask.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=yours", timeout=60).status_code == 401
         with pytest.raises(EmulatorError, match="choose another with --port"), running_emulator(port=port):
             pytest.fail("two servers on one port")
     assert log.read_text().startswith(f"emulator at http://127.0.0.1:{port} (synthetic market, seed 7)")
@@ -90,7 +90,7 @@ def test_a_chosen_key_and_port_are_used(tmp_path: Path) -> None:
 def test_flat_files_are_served(tmp_path: Path) -> None:
     with running_emulator(flat_files=tmp_path) as emulator:
         assert (
-            httpx.get(f"{emulator.base_url}/emulator/v1/info", timeout=60).json()["source"].startswith("flat files in ")
+            ask.get(f"{emulator.base_url}/emulator/v1/info", timeout=60).json()["source"].startswith("flat files in ")
         )
 
 

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from orchestration.home import environment, prepare
 from orchestration.processes.services import services
 from tapewatch.settings import Settings
+from tests.support import ask
 from tests.support.browser import browser_page
 from tests.support.ports import free_port
 
@@ -50,7 +51,7 @@ class Webserver(NamedTuple):
     settings: Settings
 
     def ask(self, query: str) -> httpx.Response:
-        return httpx.post(f"{self.url}/graphql", json={"query": query}, headers=BEARER, timeout=60)
+        return ask.post(f"{self.url}/graphql", json={"query": query}, headers=BEARER, timeout=60)
 
     @property
     def is_paused(self) -> bool:
@@ -83,7 +84,7 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
 
 def _answers(page: str) -> bool:
     try:
-        return httpx.get(page, timeout=60).is_success
+        return ask.get(page, timeout=60).is_success
     except httpx.TransportError:
         return False
 
@@ -124,8 +125,8 @@ def test_the_mutation_works_for_who_knows_the_token(webserver: Webserver) -> Non
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer guess"}, {"cookie": "tapewatch_session=9.9"}])
 def test_nothing_is_answered_without_the_token(webserver: Webserver, headers: dict[str, str]) -> None:
     for path in ("/graphql", "/download_debug/x", "/logs/x"):
-        assert httpx.get(f"{webserver.url}{path}", headers=headers, timeout=60).status_code == 401
-    asked = httpx.post(f"{webserver.url}/graphql", json={"query": PAUSE}, headers=headers, timeout=60)
+        assert ask.get(f"{webserver.url}{path}", headers=headers, timeout=60).status_code == 401
+    asked = ask.post(f"{webserver.url}/graphql", json={"query": PAUSE}, headers=headers, timeout=60)
     assert asked.status_code == 401
     assert not webserver.is_paused
 
@@ -180,7 +181,7 @@ def test_a_run_cannot_name_the_server_that_gets_the_key(webserver: Webserver) ->
         " ... on RunConfigValidationInvalid { errors { message } } } }"
     )
     variables = {"params": {"selector": selector, "runConfigData": config, "mode": "default"}}
-    asked = httpx.post(
+    asked = ask.post(
         f"{webserver.url}/graphql", json={"query": query, "variables": variables}, headers=BEARER, timeout=120
     )
     answer = asked.json()["data"]["launchRun"]

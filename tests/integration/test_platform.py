@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import psutil
 import pytest
 from playwright.sync_api import expect
@@ -22,6 +21,7 @@ from playwright.sync_api import expect
 from serving.store import StoredBento
 from tests.documentation import programs
 from tests.documentation.running import FILES, PROGRAMS, Reader, commands, fetch, is_run_here
+from tests.support import ask
 from tests.support.browser import browser_page
 from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_ports
@@ -163,24 +163,24 @@ def up(demo: tuple[Path, str], outside: Path) -> Iterator[Up]:
 def test_every_service_answers(up: Up, demo: tuple[Path, str], outside: Path) -> None:
     ports = up.ports
     query = {"query": "{ assetsOrError { ... on AssetConnection { nodes { key { path } } } } }"}
-    reply = httpx.post(f"http://127.0.0.1:{ports['DAGSTER']}/graphql", json=query, timeout=180).json()
+    reply = ask.post(f"http://127.0.0.1:{ports['DAGSTER']}/graphql", json=query, timeout=180).json()
     materialized = {"/".join(node["key"]["path"]) for node in reply["data"]["assetsOrError"]["nodes"]}
     assert {"tape/trades", "models/champion", "serving/anomaly_bento", "detections/anomalies"} <= materialized
-    assert httpx.get(f"http://127.0.0.1:{ports['MLFLOW']}/health", timeout=180).text == "OK"
-    experiments = httpx.post(
+    assert ask.get(f"http://127.0.0.1:{ports['MLFLOW']}/health", timeout=180).text == "OK"
+    experiments = ask.post(
         f"http://127.0.0.1:{ports['MLFLOW']}/api/2.0/mlflow/experiments/search", json={"max_results": 10}, timeout=180
     ).json()
     assert "isolation_forest" in {experiment["name"] for experiment in experiments["experiments"]}
     bento = StoredBento.latest(demo[0] / "bentoml")
     assert bento is not None
-    assert httpx.get(f"http://127.0.0.1:{ports['SCORING']}/model", timeout=180).json()["version"] == bento.model_version
-    trades = httpx.get(
+    assert ask.get(f"http://127.0.0.1:{ports['SCORING']}/model", timeout=180).json()["version"] == bento.model_version
+    trades = ask.get(
         f"http://127.0.0.1:{ports['EMULATOR']}/v3/trades/AAPL",
         params={"timestamp": "2024-06-03", "limit": 5, "apiKey": "any"},  # pragma: allowlist secret
         timeout=180,
     )
     assert len(trades.json()["results"]) == 5
-    assert httpx.get(f"http://127.0.0.1:{ports['DASHBOARD']}/_stcore/health", timeout=180).text == "ok"
+    assert ask.get(f"http://127.0.0.1:{ports['DASHBOARD']}/_stcore/health", timeout=180).text == "ok"
     said = (outside / "up.log").read_text()
     once = said.partition("admin, one-time password ")[2].partition("\n")[0]
     assert len(once) == 23
@@ -218,7 +218,7 @@ def test_a_real_prometheus_scrapes_the_running_service_into_every_panel(up: Up, 
         def keep_asking() -> None:
             """Rates need requests that come."""
             while not stop.wait(0.2):
-                httpx.post(f"http://127.0.0.1:{scoring}/score", json=json.loads(FILES["row.json"]), timeout=180)
+                ask.post(f"http://127.0.0.1:{scoring}/score", json=json.loads(FILES["row.json"]), timeout=180)
 
         asking = threading.Thread(target=keep_asking)
         asking.start()
@@ -292,7 +292,7 @@ def test_passed_checks_are_shown(up: Up) -> None:
 def test_an_asset_is_materialized_from_the_page(up: Up) -> None:
     def runs() -> set[str]:
         query = {"query": "{ runsOrError { ... on Runs { results { runId status } } } }"}
-        reply = httpx.post(f"http://127.0.0.1:{up.ports['DAGSTER']}/graphql", json=query, timeout=180).json()
+        reply = ask.post(f"http://127.0.0.1:{up.ports['DAGSTER']}/graphql", json=query, timeout=180).json()
         return {run["runId"] for run in reply["data"]["runsOrError"]["results"] if run["status"] == "SUCCESS"}
 
     before = runs()

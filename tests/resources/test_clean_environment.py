@@ -21,7 +21,7 @@ from tapewatch.features.bins.batch import bins_5s
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
-from tests.support import scans
+from tests.support import ask, scans
 from tests.support.collectors import eventually
 from tests.support.detectors import fitted, fitted_ensemble, ordinary_rows
 from tests.support.ports import free_port
@@ -147,19 +147,19 @@ def test_mlflow_serves_the_package_in_that_environment(packaged: Packaged, tmp_p
         def is_up() -> bool:
             assert server.poll() is None, (tmp_path / "serve.log").read_text()
             try:
-                return httpx.get(f"{address}/ping", timeout=30).is_success
+                return ask.get(f"{address}/ping", timeout=30).is_success
             except httpx.TransportError:
                 return False
 
         eventually(is_up)
         example, _ = as_pandas(fitted(), packaged.rows.head(40))
         body = {"dataframe_split": json.loads(example.to_json(orient="split", date_format="iso"))}
-        answer = httpx.post(f"{address}/invocations", json=body, timeout=180)
+        answer = ask.post(f"{address}/invocations", json=body, timeout=180)
         assert answer.status_code == 200, answer.text
         assert [each["score"] for each in answer.json()["predictions"]] == pytest.approx(
             packaged.scores[:40], rel=1e-12
         )
-        refused = httpx.post(
+        refused = ask.post(
             f"{address}/invocations", json={"dataframe_split": {"columns": ["a"], "data": [[1]]}}, timeout=60
         )
         assert refused.status_code == 400

@@ -17,6 +17,7 @@ from serving.bento import BentoError, build_bento, pinned_requirements, service_
 from serving.loader import Scorer
 from serving.store import StoredBento, StoreError
 from tapewatch.store.database.migrations import REVISIONS
+from tests.support import ask
 from tests.support.detectors import extreme, fitted, ordinary_rows
 from tests.support.ports import free_port
 
@@ -163,7 +164,7 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
         | {name: row[name] for name in ("session_minute", *fitted().features)}
         for row in rows.iter_rows(named=True)
     ]
-    answer = httpx.post(f"{url}/score?reasons=true", json={"rows": plain}, timeout=PATIENCE_S).raise_for_status().json()
+    answer = ask.post(f"{url}/score?reasons=true", json={"rows": plain}, timeout=PATIENCE_S).raise_for_status().json()
     own = Scorer.load(model_dir, name="isolation_forest", version="3").answer(rows)
     assert answer["model"] == {"name": "isolation_forest", "version": "3"}
     assert [r["score"] for r in answer["results"]] == [v.score for v in own.results]
@@ -186,7 +187,7 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
     ],
 )
 def test_every_request_has_an_answer(url: str, body: str, status: int, word: str) -> None:
-    response = httpx.post(f"{url}/score?reasons=true", content=body, headers=JSON, timeout=PATIENCE_S)
+    response = ask.post(f"{url}/score?reasons=true", content=body, headers=JSON, timeout=PATIENCE_S)
     assert response.status_code == status
     assert word in response.text
 
@@ -194,17 +195,17 @@ def test_every_request_has_an_answer(url: str, body: str, status: int, word: str
 @pytest.mark.slow
 def test_health_and_model_pages_answer(url: str) -> None:
     for page in ("healthz", "readyz", "livez", "health"):
-        assert httpx.get(f"{url}/{page}", timeout=PATIENCE_S).status_code == 200
-    assert httpx.get(f"{url}/model", timeout=PATIENCE_S).json()["features"] == list(fitted().features)
-    assert httpx.get(f"{url}/score", timeout=PATIENCE_S).status_code == 405
+        assert ask.get(f"{url}/{page}", timeout=PATIENCE_S).status_code == 200
+    assert ask.get(f"{url}/model", timeout=PATIENCE_S).json()["features"] == list(fitted().features)
+    assert ask.get(f"{url}/score", timeout=PATIENCE_S).status_code == 405
 
 
 @pytest.mark.slow
 def test_paths_that_do_not_exist_share_one_label(url: str) -> None:
     def lines() -> list[str]:
-        return httpx.get(f"{url}/metrics", timeout=PATIENCE_S).raise_for_status().text.splitlines()
+        return ask.get(f"{url}/metrics", timeout=PATIENCE_S).raise_for_status().text.splitlines()
 
-    httpx.get(f"{url}/nothing", timeout=PATIENCE_S)
+    ask.get(f"{url}/nothing", timeout=PATIENCE_S)
     lines()
     before = len(lines())
     with httpx.Client(timeout=PATIENCE_S) as client:
@@ -220,18 +221,18 @@ def test_paths_that_do_not_exist_share_one_label(url: str) -> None:
 
 @pytest.mark.slow
 def test_the_description_shows_how_to_score(url: str) -> None:
-    document = httpx.get(f"{url}/docs.json", timeout=PATIENCE_S).raise_for_status().json()
+    document = ask.get(f"{url}/docs.json", timeout=PATIENCE_S).raise_for_status().json()
     posted = document["paths"]["/score"]["post"]
     assert {"200", "413", "422"} <= set(posted["responses"])
     schemas = document["components"]["schemas"]
     assert "volume_ratio" in schemas["Row"]["properties"]
     assert "not_scored" in schemas["Verdict"]["properties"]
-    page = httpx.get(f"{url}/", timeout=PATIENCE_S).text
+    page = ask.get(f"{url}/", timeout=PATIENCE_S).text
     assert "openapi.json" in page
-    assert httpx.get(f"{url}/openapi.json", timeout=PATIENCE_S).json() == document
+    assert ask.get(f"{url}/openapi.json", timeout=PATIENCE_S).json() == document
     assert "://" not in page, "it loads nothing from elsewhere"
     for name in re.findall(r'(?:src|href)="([^"]+)"', page):
-        assert httpx.get(f"{url}/{name}", timeout=PATIENCE_S).is_success, name
+        assert ask.get(f"{url}/{name}", timeout=PATIENCE_S).is_success, name
 
 
 @pytest.mark.slow
@@ -244,5 +245,5 @@ def test_the_description_shows_how_to_score(url: str) -> None:
     ],
 )
 def test_requests_of_other_sites_pages_are_refused(url: str, headers: dict[str, str], status: int) -> None:
-    answer = httpx.post(f"{url}/score", content=json.dumps(SINGLE), headers=JSON | headers, timeout=PATIENCE_S)
+    answer = ask.post(f"{url}/score", content=json.dumps(SINGLE), headers=JSON | headers, timeout=PATIENCE_S)
     assert answer.status_code == status

@@ -25,6 +25,7 @@ from serving.store import (
     point,
     pointed,
 )
+from tests.support import ask
 from tests.support.command import environment
 from tests.support.crash_points import Killed, killed_at
 from tests.support.detectors import fitted
@@ -260,7 +261,7 @@ def test_a_service_elsewhere_starts_with_the_bento_and_swaps_to_the_next(
             assert time.monotonic() < deadline, f"{said} {(tmp_path / 'log').read_text()[-3000:]}"
             time.sleep(0.2)
             try:
-                said = httpx.get(f"{service}/model", trust_env=False, timeout=10).text.replace(" ", "")
+                said = ask.get(f"{service}/model", trust_env=False, timeout=10).text.replace(" ", "")
             except httpx.HTTPError as error:
                 said = str(error)
 

@@ -24,6 +24,7 @@ from serving.client import AsyncScoringClient, ScoringClient, ScoringClientError
 from serving.store import CHAMPION, StoredBento, point
 from tapewatch.accounts.keys import create_key, revoke_key
 from tapewatch.store.database.database import Database
+from tests.support import ask
 from tests.support.detectors import extreme, fitted, fitted_ensemble, ordinary_rows
 from tests.support.ports import free_port
 from tests.support.redis import redis_server
@@ -50,10 +51,10 @@ class Live:
         build_bento(self.model, name="isolation_forest", version=version, metadata={}, bento_home=self.home / "bentoml")
 
     def name(self) -> str:
-        return str(httpx.get(f"{self.url}/model", timeout=PATIENCE_S).raise_for_status().json()["name"])
+        return str(ask.get(f"{self.url}/model", timeout=PATIENCE_S).raise_for_status().json()["name"])
 
     def version(self) -> str:
-        return str(httpx.get(f"{self.url}/model", timeout=PATIENCE_S).raise_for_status().json()["version"])
+        return str(ask.get(f"{self.url}/model", timeout=PATIENCE_S).raise_for_status().json()["version"])
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_a_worker_scores_and_explains_by_the_ensemble_without_the_libraries_that
     fitted_ensemble().save(tmp_path)
     build_bento(tmp_path, name="ensemble", version="1", metadata={}, bento_home=live.home / "bentoml")
     until(lambda: live.name() == "ensemble", "the ensemble is not served")
-    answer = httpx.post(f"{live.url}/explain", json=ROW, timeout=PATIENCE_S).raise_for_status().json()
+    answer = ask.post(f"{live.url}/explain", json=ROW, timeout=PATIENCE_S).raise_for_status().json()
     assert answer["model"] == {"name": "ensemble", "version": "1"}
     assert answer["results"][0]["one_in_hours"] >= 6.5
     assert answer["results"][0]["reasons"][0]["feature"] == "volume_ratio"
@@ -158,7 +159,7 @@ def test_a_swap_fails_no_request_and_every_later_one_is_of_the_new_model(live: L
             live.build(version)
             until(lambda v=version: load.versions[-1:] == [v], f"version {version} is not served")
     assert {"3", "4"} == set(load.versions)
-    assert httpx.get(f"{live.url}/readyz", timeout=PATIENCE_S).status_code == 200
+    assert ask.get(f"{live.url}/readyz", timeout=PATIENCE_S).status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_and_the_old_one_stays(live: Live) -> None:
@@ -172,7 +173,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_and_the_old_one_stays(live: Li
     point(store, CHAMPION, "isolation_forest-3")
 
     def refused() -> bool:
-        lines = httpx.get(f"{live.url}/metrics", timeout=PATIENCE_S).text
+        lines = ask.get(f"{live.url}/metrics", timeout=PATIENCE_S).text
         return 'tapewatch_scoring_swaps_total{outcome="refused"} 1.0' in lines
 
     until(refused, "the broken model is not refused")
@@ -184,13 +185,13 @@ def test_a_model_that_cannot_be_loaded_is_refused_and_the_old_one_stays(live: Li
 def test_redis_away_makes_answers_slower_and_never_wrong(live: Live) -> None:
     def answers() -> list[object]:
         body = {"rows": [ROW | {"volume_ratio": float(100 + at)} for at in range(3)]}
-        return httpx.post(f"{live.url}/explain", json=body, timeout=PATIENCE_S).raise_for_status().json()["results"]
+        return ask.post(f"{live.url}/explain", json=body, timeout=PATIENCE_S).raise_for_status().json()["results"]
 
     first = answers()
     with Load(live.url, threads=2):
         live.redis.close()
         assert answers() == first
-        fresh = httpx.post(f"{live.url}/explain", json=ROW | {"volume_ratio": 77.0}, timeout=PATIENCE_S)
+        fresh = ask.post(f"{live.url}/explain", json=ROW | {"volume_ratio": 77.0}, timeout=PATIENCE_S)
         assert fresh.status_code == 200
         live.start_redis()
     assert answers() == first
@@ -202,7 +203,7 @@ def test_a_killed_worker_is_replaced(live: Live) -> None:
 
     def is_back() -> bool:
         try:
-            return httpx.post(f"{live.url}/score", json=ROW, timeout=60).status_code == 200
+            return ask.post(f"{live.url}/score", json=ROW, timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -248,15 +249,15 @@ def test_keys_close_a_running_service_and_revoking_the_last_one_opens_it(live: L
         key, text = create_key(database, "desk", ["score"], actor="ada")
 
         def status(headers: dict[str, str]) -> int:
-            return httpx.post(f"{live.url}/score", json=ROW, headers=headers, timeout=PATIENCE_S).status_code
+            return ask.post(f"{live.url}/score", json=ROW, headers=headers, timeout=PATIENCE_S).status_code
 
         until(lambda: status({}) == 401, "the key is not read")
         assert status({"authorization": f"Bearer {text}"}) == 200
         assert (
-            httpx.post(f"{live.url}/explain", json=ROW, headers={"x-api-key": text}, timeout=PATIENCE_S).status_code
+            ask.post(f"{live.url}/explain", json=ROW, headers={"x-api-key": text}, timeout=PATIENCE_S).status_code
             == 403
         )
-        assert httpx.get(f"{live.url}/readyz", timeout=PATIENCE_S).status_code == 200
+        assert ask.get(f"{live.url}/readyz", timeout=PATIENCE_S).status_code == 200
         revoke_key(database, key.key_id, actor="ada")
         until(lambda: status({}) == 200, "the revoked key still closes the service")
-    assert json.loads(httpx.get(f"{live.url}/health", timeout=PATIENCE_S).text)["access"].startswith("open")
+    assert json.loads(ask.get(f"{live.url}/health", timeout=PATIENCE_S).text)["access"].startswith("open")

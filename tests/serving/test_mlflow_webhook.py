@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import mlflow
 import pytest
 import uvicorn
@@ -20,6 +19,7 @@ from resources.mlflow_webhook import PATH, WebhookError, ensure_webhook
 from serving.app import application
 from serving.deployment import Deployment
 from serving.store import CHALLENGER, point
+from tests.support import ask
 from tests.support.ports import free_port
 from tests.support.scoring import deployment_in, put_model
 
@@ -91,10 +91,10 @@ def test_setting_the_alias_swaps_the_model(registry: mlflow.MlflowClient, url: s
     for _ in range(2):
         registry.create_model_version("isolation_forest", f"{run.artifact_uri}/model", run.run_id)
     registry.set_registered_model_alias("isolation_forest", "challenger", "1")
-    assert httpx.get(f"{url}/model").json()["version"] == "3"
+    assert ask.get(f"{url}/model").json()["version"] == "3"
     registry.set_registered_model_alias("isolation_forest", "champion", "2")
     deadline = time.monotonic() + PATIENCE_S
-    while httpx.get(f"{url}/model").json()["version"] != "2":
+    while ask.get(f"{url}/model").json()["version"] != "2":
         assert time.monotonic() < deadline, "the alias did not reach the service"
         time.sleep(0.02)
     assert deployment.newest_event > 0

@@ -22,6 +22,7 @@ from dashboard.identity import Identity
 from dashboard.live.routes import ROUTES
 from dashboard.server import SWITCH_S
 from tapewatch.accounts.roles import ROLES
+from tests.support import ask
 from tests.support.ports import free_port
 
 ANN = Identity("ann", "manager", ROLES["manager"])
@@ -58,7 +59,7 @@ def serving(home: Path) -> Iterator[str]:
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/_stcore/health").is_success
+        return ask.get(f"{address}/_stcore/health").is_success
     except httpx.TransportError:
         return False
 

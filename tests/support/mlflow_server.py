@@ -10,6 +10,7 @@ from typing import Self
 
 import httpx
 
+from tests.support import ask
 from tests.support.ports import free_port
 
 _PATIENCE_S = 180
@@ -73,6 +74,6 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.address}/health", timeout=30).is_success
+            return ask.get(f"{self.address}/health", timeout=30).is_success
         except httpx.TransportError:
             return False

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import yaml
 
+from tests.support import ask
 from tests.support.ports import free_port
 from tests.support.unpacked import program
 
@@ -59,7 +60,7 @@ def without_data(address: str, wanted: set[str]) -> set[str]:
     while waiting and time.monotonic() < deadline:
         for query in sorted(waiting):
             try:
-                answer = httpx.get(f"{address}/api/v1/query", params={"query": query}, trust_env=False).json()
+                answer = ask.get(f"{address}/api/v1/query", params={"query": query}, trust_env=False).json()
             except (httpx.HTTPError, ValueError):  # it says in plain text that it starts
                 break
             assert answer["status"] == "success", answer

@@ -19,6 +19,7 @@ import s3fs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.support import ask
 from tests.support.ports import free_ports
 
 _WEED = str(Path(sys.executable).parent / "weed")
@@ -110,7 +111,7 @@ class S3Server:
     def _answers(self) -> bool:
         """Whether an object can be written: the parts of the server find each other some seconds after they answer."""
         try:
-            httpx.get(f"{self.url}/status", timeout=5, trust_env=False)
+            ask.get(f"{self.url}/status", timeout=5, trust_env=False)
             client = self.client()
             with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
                 client.create_bucket(Bucket="ready")

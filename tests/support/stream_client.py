@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.support.ask import get
 
 #: Maximum silence of a stream, on a busy machine.
 PATIENCE_S = 240.0
@@ -43,7 +44,7 @@ class Received:
 
 def progress(url: str, market: str) -> dict[str, Any]:
     """The emulator's progress report of a stream."""
-    reply: dict[str, Any] = httpx.get(f"{url}/emulator/v1/stream", params={"market": market}, timeout=PATIENCE_S).json()
+    reply: dict[str, Any] = get(f"{url}/emulator/v1/stream", params={"market": market}, timeout=PATIENCE_S).json()
     return reply
 
 

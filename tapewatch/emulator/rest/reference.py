@@ -4,9 +4,6 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-import exchange_calendars
-import pandas as pd
-
 from tapewatch.emulator.rest.paging import limit_of
 from tapewatch.emulator.rest.requests import cursor_of
 from tapewatch.emulator.synthetic.universe import Instrument
@@ -93,6 +90,10 @@ def status(now: int) -> Row:
 def upcoming(now: int) -> list[Row]:
     """/v1/marketstatus/upcoming: closures and half days of the next twelve months."""
     today = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK).date()
+    # With it half a second, which an emulator starts without.
+    import exchange_calendars  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
     calendar = exchange_calendars.get_calendar("XNYS")
     named = calendar.regular_holidays.holidays(pd.Timestamp(today), pd.Timestamp(today + _HORIZON), return_name=True)
     names = {time.date(): name for time, name in named.items()}

@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from upath import UPath
 
@@ -169,6 +168,8 @@ class Lake:
         path = self._existing(table, partition)
         if is_local(path):
             return pl.scan_parquet(path.path, glob=False)
+        import pyarrow.dataset as ds  # noqa: PLC0415 - imports pandas, and few lakes are in a bucket
+
         return pl.scan_pyarrow_dataset(ds.dataset(path.path, filesystem=path.fs, format="parquet"))
 
     def read(

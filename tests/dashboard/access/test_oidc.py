@@ -13,6 +13,7 @@ from tapewatch.accounts.users import add_user, list_users, set_locked
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tests.dashboard.access.conftest import is_in, made
+from tests.support import ask
 from tests.support.login import HTML
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider
 
@@ -46,7 +47,7 @@ def go_through(client: TestClient) -> httpx.Response:
     """To the provider and back; the answer to the way back."""
     begun = client.get("/access/oidc?next=/alerts", headers=HTML)
     assert begun.status_code == 302, begun.text
-    back = httpx.get(begun.headers["location"], follow_redirects=False, trust_env=False).headers["location"]
+    back = ask.get(begun.headers["location"], follow_redirects=False, trust_env=False).headers["location"]
     assert back.startswith("http://testserver/access/oidc/callback?")
     return client.get(back, headers=HTML)
 
@@ -107,7 +108,7 @@ def test_a_forged_token_is_refused(client: TestClient, person: IdentityProvider)
 
 def test_the_way_back_works_once_and_in_the_browser_that_began_it(client: TestClient, app: object) -> None:
     begun = client.get("/access/oidc", headers=HTML).headers["location"]
-    back = httpx.get(begun, follow_redirects=False, trust_env=False).headers["location"]
+    back = ask.get(begun, follow_redirects=False, trust_env=False).headers["location"]
     kept = dict(client.cookies)
     client.cookies.clear()
     assert client.get(back, headers=HTML).status_code == 401, "login CSRF: another browser"

@@ -21,6 +21,7 @@ from orchestration.processes.dashboard import dashboard_state
 from tapewatch.accounts.sessions import end_sessions_of
 from tapewatch.accounts.tokens import make_token
 from tapewatch.accounts.users import expect_user, first_admin, set_role
+from tests.support import ask
 from tests.support.browser import browser_page, violations
 from tests.support.login import HTML, PASSWORD, Dashboard, add_person, dashboard, log_in, submit
 
@@ -86,7 +87,7 @@ def test_the_address_of_the_first_page_leads_there_with_what_it_asks(running: Da
         log_in(client, "ada")
         answer = client.get("/watch?symbol=AAPL", headers=HTML, follow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (307, "/?symbol=AAPL")
-    turned_away = httpx.get(f"{running.url}/watch", headers=HTML, follow_redirects=False)
+    turned_away = ask.get(f"{running.url}/watch", headers=HTML, follow_redirects=False)
     assert turned_away.headers["location"].startswith("/access/login")
 
 
@@ -120,11 +121,11 @@ def test_its_figures_are_for_programs_with_a_token(running: Dashboard) -> None:
     token = make_token(running.database, expect_user(running.database, "prometheus"), "Prometheus", 30)
 
     def figures() -> dict[tuple[str, ...], float]:
-        page = httpx.get(f"{running.url}/metrics", headers={"Authorization": f"Bearer {token}"}).raise_for_status().text
+        page = ask.get(f"{running.url}/metrics", headers={"Authorization": f"Bearer {token}"}).raise_for_status().text
         families = text_string_to_metric_families(page)
         return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
 
-    assert httpx.get(f"{running.url}/metrics").status_code == 401
+    assert ask.get(f"{running.url}/metrics").status_code == 401
     before = figures()
     with opened(running, cookie_of(running, "ada")) as stream:
         shown(stream)

@@ -4,7 +4,6 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 
-import httpx
 import polars as pl
 import pytest
 from polygon import RESTClient
@@ -18,6 +17,7 @@ from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, session_of
+from tests.support import ask
 from tests.support.emulator import serving
 
 SEED = 21
@@ -227,7 +227,7 @@ def test_a_reply_states_whether_prices_are_adjusted(base_url: str) -> None:
     for path in (f"/v2/aggs/grouped/locale/us/market/stocks/{TEXT}", "/v2/aggs/ticker/MSFT/prev"):
         for adjusted in (True, False):
             query = {"apiKey": "k", "adjusted": str(adjusted).lower()}  # pragma: allowlist secret
-            assert httpx.get(base_url + path, params=query, timeout=120).json()["adjusted"] is adjusted
+            assert ask.get(base_url + path, params=query, timeout=120).json()["adjusted"] is adjusted
 
 
 def test_the_future_is_not_served(client: RESTClient) -> None:

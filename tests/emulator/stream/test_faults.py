@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 from polygon import RESTClient
@@ -18,6 +17,7 @@ from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.channels import Day
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition
+from tests.support import ask
 from tests.support.emulator import serving
 from tests.support.stream_client import PATIENCE_S, PING_TIMEOUT_S, Received, listened, progress
 
@@ -193,7 +193,7 @@ def test_a_seed_s_faults_do_not_depend_on_other_subscriptions(day: Day) -> None:
 
 def test_faults_can_be_replaced_while_it_runs(tape: SyntheticTape) -> None:
     with serving(tape, replay=str(DAY), speed="20000eps") as url:
-        answer = httpx.post(
+        answer = ask.post(
             f"{url}/emulator/v1/faults",
             json={"fault": [{"kind": "close", "every": 4_000, "count": 1}]},
             timeout=PATIENCE_S,
@@ -202,10 +202,10 @@ def test_faults_can_be_replaced_while_it_runs(tape: SyntheticTape) -> None:
         received = listened(url, "crypto", "XT.BTC-USD")
         assert received.ends == {"1000": 1}
         assert progress(url, "crypto")["faults"] == {"close": 1}
-        none = httpx.post(f"{url}/emulator/v1/faults", json={"fault": []}, timeout=PATIENCE_S)
+        none = ask.post(f"{url}/emulator/v1/faults", json={"fault": []}, timeout=PATIENCE_S)
         assert none.json()["faults"] == 0
         for wrong in ({"fault": [{"kind": "flood", "every": 1}]}, {"fault": [{"kind": "drop"}]}):
-            refused = httpx.post(f"{url}/emulator/v1/faults", json=wrong, timeout=PATIENCE_S)
+            refused = ask.post(f"{url}/emulator/v1/faults", json=wrong, timeout=PATIENCE_S)
             assert refused.status_code == 400
 
 
@@ -213,7 +213,7 @@ def test_faults_can_be_replaced_while_it_runs(tape: SyntheticTape) -> None:
 def test_every_third_rest_call_fails(tape: SyntheticTape, kind: str, status: int) -> None:
     with serving(tape, faults={"fault": [{"kind": kind, "every": 3, "count": 2}]}) as url:
         address = f"{url}/v3/trades/X:BTCUSD?apiKey=k&limit=10"
-        answers = [httpx.get(address, timeout=PATIENCE_S) for _ in range(9)]
+        answers = [ask.get(address, timeout=PATIENCE_S) for _ in range(9)]
         faults = progress(url, "crypto")["faults"]
     assert faults == {kind: 2}
     is_struck = [number in (2, 5) for number in range(9)]

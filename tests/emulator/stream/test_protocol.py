@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import httpx
 import pytest
 from polygon import WebSocketClient
 from polygon.websocket.models import CryptoTrade, EquityAgg
@@ -17,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tapewatch.emulator.stream.wire import header
 from tapewatch.emulator.tape.market_tape import SyntheticTape
+from tests.support.ask import get
 from tests.support.emulator import serving
 from tests.support.stream_client import PATIENCE_S, ask, hello, listened, progress
 
@@ -168,7 +168,7 @@ def test_other_paths_are_refused(url: str) -> None:
                 pass
 
     asyncio.run(talk())
-    assert httpx.get(f"{url}/emulator/v1/stream?market=bonds", timeout=PATIENCE_S).status_code == 400
+    assert get(f"{url}/emulator/v1/stream?market=bonds", timeout=PATIENCE_S).status_code == 400
 
 
 def test_a_changed_subscription_continues_at_its_position(tape: SyntheticTape) -> None:

@@ -5,7 +5,6 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 from polygon import RESTClient
@@ -14,6 +13,7 @@ from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.emulator.tape.recorded import RecordedTape
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.market.instruments import Market, Partition
+from tests.support import ask
 from tests.support.emulator import Clock, serving
 from tests.support.flat_tapes import write_days
 from tests.support.recorded import recorded_bars, recorded_trades
@@ -92,8 +92,8 @@ def test_only_recorded_symbols_are_listed(client: RESTClient) -> None:
 
 
 def test_recorded_files_have_no_labels(url: str) -> None:
-    assert httpx.get(f"{url}/emulator/v1/info", timeout=60).json()["source"] == "recorded"
-    answer = httpx.get(f"{url}/emulator/v1/truth", params={"ticker": "SYN001", "date": str(DAY)}, timeout=60)
+    assert ask.get(f"{url}/emulator/v1/info", timeout=60).json()["source"] == "recorded"
+    answer = ask.get(f"{url}/emulator/v1/truth", params={"ticker": "SYN001", "date": str(DAY)}, timeout=60)
     assert answer.status_code == 404
 
 

@@ -11,6 +11,7 @@ from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.emulator.vendor.gate import Gate, tier_of
 from tapewatch.feeds.plans.table import PLANS_FILE, TapeTable
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
+from tests.support import ask
 from tests.support.emulator import Clock, serving
 
 BARS = "/v2/aggs/ticker/VOO/range/1/minute/2024-03-05/2024-03-05"
@@ -19,7 +20,7 @@ SEED = 4
 
 def get(url: str, path: str, key: str | None = "k", **params: str) -> httpx.Response:
     headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
-    return httpx.get(url + path, params=params or None, headers=headers, timeout=60)
+    return ask.get(url + path, params=params or None, headers=headers, timeout=60)
 
 
 def test_keys() -> None:

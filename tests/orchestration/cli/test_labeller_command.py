@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from orchestration.cli.app import app
 from tapewatch.settings import Settings
 from tests.orchestration.runs.test_sharing import add, change, label
+from tests.support import ask
 from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_port
 
@@ -56,7 +57,7 @@ def test_what_is_labelled_in_the_dashboard_is_pushed_once_it_is_stopped(tmp_path
         while True:  # the test's timeout bounds it
             assert process.poll() is None
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/_stcore/health", trust_env=False).is_success:
+                if ask.get(f"http://127.0.0.1:{port}/_stcore/health", trust_env=False).is_success:
                     break
             except httpx.TransportError:
                 time.sleep(0.1)

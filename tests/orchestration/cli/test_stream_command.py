@@ -64,19 +64,29 @@ def status(environment: dict[str, str]) -> dict[str, dict]:
     return {row["market"]: row for row in json.loads(done.stdout)}
 
 
+def settings(tmp_path: Path, **changes: object) -> Settings:
+    return Settings(_env_file=None, home=tmp_path, port_emulator=free_ports(1)[0], **changes)
+
+
 @pytest.mark.slow
 def test_stream_without_a_key_restarts_a_killed_collector_and_stops_everything(
     streaming: subprocess.Popen[bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
+    running = settings(tmp_path, port_metrics=int(environment["TAPEWATCH_PORT_METRICS"]))
+
     def crypto() -> dict[str, Any]:
-        return status(environment).get("crypto", {})  # from its first start on
+        """What the command reads, without a process for each look."""
+        found = {standing.market: standing for standing in stream_status.standings(running, [])}
+        return status_rows([found[Market.CRYPTO]])[0] if Market.CRYPTO in found else {}  # from its first start on
 
     found = eventually(lambda: (s := crypto()).get("state") == "streaming" and s["events"] and s, 280)
     assert found["restarts"] == 0
     os.kill(found["pid"], signal.SIGKILL)
     again = eventually(lambda: (s := crypto()).get("restarts") == 1 and s.get("events") and s, 280)
     assert again["pid"] != found["pid"]
-    assert "forex" not in status(environment)
+    said = status(environment)
+    assert (said["crypto"]["restarts"], said["crypto"]["pid"]) == (1, again["pid"])
+    assert "forex" not in said
     # The command notices it later than this test.
     for words in ("crypto: connected to", "collector-crypto died and was started again"):
         eventually(lambda words=words: words in (tmp_path / "out").read_text())
@@ -89,10 +99,6 @@ def test_stream_without_a_key_restarts_a_killed_collector_and_stops_everything(
     assert "no POLYGON_API_KEY is set: the synthetic market" in said
     assert "nothing is left running" in said
     assert status(environment)["crypto"]["state"] == "not running"
-
-
-def settings(tmp_path: Path, **changes: object) -> Settings:
-    return Settings(_env_file=None, home=tmp_path, port_emulator=free_ports(1)[0], **changes)
 
 
 def test_markets_without_a_stream_or_symbols_are_left_out(tmp_path: Path) -> None:

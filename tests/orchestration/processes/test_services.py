@@ -4,7 +4,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
@@ -31,6 +30,7 @@ from tapewatch.emulator import name_of
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
+from tests.support import ask
 from tests.support.emulator import serving
 from tests.support.ports import free_ports
 
@@ -147,7 +147,7 @@ def test_an_emulator_that_serves_the_same_is_used(settings: Settings, running: i
     assert emulator_to_start(own) is None
     assert emulator_to_start(own, speed="1.0") is None
     assert "emulator" not in [s.name for s in services(own)]
-    info = httpx.get(f"http://127.0.0.1:{running}/emulator/v1/info").json()
+    info = ask.get(f"http://127.0.0.1:{running}/emulator/v1/info").json()
     assert info == {
         "emulator": True,
         "version": __version__,
