@@ -15,8 +15,8 @@ from tapewatch.market.instruments import Session
 TRAINING_REALISATIONS: Final = (0, 1)
 #: Copied days of a market: few days are copied more often than many.
 COPIES: Final = 6
-#: Anomalies wanted in each symbol in 390 minutes.
-ANOMALIES: Final = 12
+#: Anomalies wanted in each symbol in 390 minutes, and in a day at most.
+_ANOMALIES, _MOST = 12, 24
 
 Tape = tuple[pl.DataFrame, pl.DataFrame | None, Session]
 
@@ -44,7 +44,7 @@ def with_copies(days: Sequence[Day], tapes: Sequence[Tape], *, seed: int, copies
             session,
             nature,
             seed=seed * 1_000 + at // len(chosen),
-            per_symbol=max(1, round(ANOMALIES * session.regular_minutes / 390)),
+            per_symbol=min(_MOST, max(1, round(_ANOMALIES * session.regular_minutes / 390))),
             realisations=TRAINING_REALISATIONS,
         )
         bins = bins_5s(made.trades, made.quotes, session)

@@ -18,7 +18,7 @@ from tapewatch.features.bins.batch import bins_5s
 from tapewatch.labels.injection.strengths import Nature, inject_at_strengths
 from tests.support.scans import tape, weights
 
-_BINS = 1_200
+_BINS = 3_000
 #: Statistics that the made-up kinds move, two each, and the kinds.
 _MOVED = {0: (0, 6), 1: (3, 8), 2: (11, 14)}
 
@@ -31,7 +31,7 @@ def ordinary(rng: np.random.Generator) -> np.ndarray:
 def copied(rng: np.random.Generator, by: float) -> Copy:
     """A day in which six anomalies of each kind raise both of its statistics by `by`."""
     values, events = ordinary(rng), []
-    for number, first in enumerate(range(60, _BINS - 60, 60)):
+    for number, first in enumerate(range(150, _BINS - 150, 150)):
         symbol, kind = number % 2, number % len(_MOVED)
         values[symbol, _MOVED[kind], first : first + 20] += by
         events.append((symbol, kind, first, first + 20))
@@ -107,7 +107,7 @@ def test_incidents_have_the_names_that_were_taught_and_others_those_of_their_ran
     shown, unseen = [copied(rng, 2.0) for _ in range(3)], copied(rng, 2.0)
     names = fit_names(shown, [judged(each) for each in shown], 1.0)
     assert names.kinds == sorted(_MOVED)
-    # Anomalies of a symbol lie 120 bins apart, so each opens one incident.
+    # Anomalies of a symbol lie 300 bins apart, so each opens one incident.
     found = incidents(judged(unseen), 1.0, unseen.values, names)
     taught = {(symbol, first + 2): kind for symbol, kind, first, _ in unseen.events.tolist()}
     right = [
