@@ -22,7 +22,7 @@ def labelled_minutes(lake: Lake, days: Sequence[Partition], seed: int, config: M
     found = []
     for market in sorted({day.market for day in days}):
         own = [day for day in days if day.market is market]
-        copied = _tapes(lake, own[-config["most_days"] :], config["most_rows"])
+        copied = tapes_of(lake, own[-config["most_days"] :], config["most_rows"])
         found.append(injected(copied, seed=seed, per_symbol=config["anomalies_per_symbol_day"]))
     for day in days:
         minutes = lake.read(MICROSTRUCTURE, day).filter("is_regular")
@@ -33,7 +33,7 @@ def labelled_minutes(lake: Lake, days: Sequence[Partition], seed: int, config: M
     return pl.concat(found)
 
 
-def _tapes(lake: Lake, days: Sequence[Partition], most_rows: int) -> list[Day]:
+def tapes_of(lake: Lake, days: Sequence[Partition], most_rows: int) -> list[Day]:
     """Trades and quotes of those symbols that fit into `most_rows` over all days, the most active first."""
     counts: dict[str, int] = {}
     for day in days:

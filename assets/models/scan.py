@@ -25,9 +25,14 @@ SCAN = "scan"
 
 
 class ScanConfig(TrainingConfig):
-    """The days of the training, and how often ordinary tape may raise an alert."""
+    """The days of the training, how often ordinary tape may raise an alert, and how much of the tape is copied to learn from.
+
+    Of each market `copies` days are made, with anomalies in the most active symbols that `most_rows` of tape hold; none by 0.
+    """
 
     hours: float = HOURS
+    copies: int = 6
+    most_rows: int = 6_000_000
 
 
 class IncidentsConfig(BaseModel):
@@ -41,14 +46,14 @@ class IncidentsConfig(BaseModel):
         "models", SCAN, "Ten causal statistics of five-second bins, calibrated on ordinary days.", "numba", "mlflow"
     ),
     ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
-    deps=[["labels", "truth_labels"]],
+    deps=[["labels", "truth_labels"], ["tape", "trades"], ["tape", "quotes"]],
     io_manager_key="reference_io",
     config_schema=plain(ScanConfig),
 )
 def scan(
     context: dg.AssetExecutionContext, bins_5s: LakeTable, model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
-    """Fit on the earlier days of the window, known anomalies left out, and log the detector to MLflow.
+    """Fit on the earlier days of the window, known anomalies left out and others put into copies, and log the detector to MLflow.
 
     Without two days of trades or quotes of a market there is no scan: the reason is a warning, and the run goes on.
     """

@@ -8,9 +8,11 @@ from typing import Any
 import mlflow
 import polars as pl
 
+from assets.models.labelled import tapes_of
 from assets.models.scan_in_use import loaded
 from models.scan.detector import Day, ScanDetector
 from models.scan.evaluation import ScanEvaluation, evaluate_incidents
+from models.scan.examples import with_copies
 from resources.mlflow_registry import ModelRegistry
 from resources.model_logging import log_inputs
 from resources.scan_pyfunc import as_pandas, found
@@ -37,19 +39,28 @@ def fit(
 ) -> dict[str, Any]:
     """Fit a scan on the bins of `training`, and log it to the experiment `name`.
 
-    Anomalies that the source declares are left out of what counts as ordinary.
+    Anomalies that the source declares are left out of what counts as ordinary. Others are put into copies of the last days, which teach what
+    the statistics say together.
 
     Raises:
         DetectorError: no market has two days.
     """
-    read = [Day(p.session, lake.read(BINS_5S, p), _declared(lake, p)) for p in training if lake.exists(BINS_5S, p)]
+    read: list[Day] = []
+    for market in sorted({p.market for p in training}):
+        own = [p for p in training if p.market is market and lake.exists(BINS_5S, p)]
+        plain = [Day(p.session, lake.read(BINS_5S, p), _declared(lake, p)) for p in own]
+        # A market of a single day is not scanned.
+        copied = (
+            tapes_of(lake, own[-config["copies"] :], config["most_rows"]) if len(own) > 1 and config["copies"] else []
+        )
+        read += with_copies(plain, copied, seed=config["seed"], copies=config["copies"])
     detector = ScanDetector.fit(read, hours=config["hours"], partitions=days["train"])
     with (
         tempfile.TemporaryDirectory() as folder,
         registry.training(name, days, config["seed"]) as run,
     ):
         detector.save(Path(folder))
-        mlflow.log_params({key: config[key] for key in ("hours", "validation_share", "seed")})
+        mlflow.log_params({key: config[key] for key in ("hours", "copies", "validation_share", "seed")})
         mlflow.log_dict(dict(days), "partitions.json")
         log_inputs(lake, BINS_5S, days)
         example = read[0].bins.filter(pl.col("symbol") == read[0].bins["symbol"][0]).head(_EXAMPLE_ROWS)

@@ -1,7 +1,7 @@
 """The detectors of the injection benchmark, each fitted on clean days, with a threshold that is fixed then.
 
 The scan is set to one alert of ordinary tape in 3.25 hours of a symbol and the ensemble to one in 6.5; Isolation Forest, classifier and time of day to the house's budget of
-minutes. Of the others the threshold is what the peaks of the last clean day reach once in 390 minutes. Classifier and ensemble also learn
+minutes. Of the others the threshold is what the peaks of the last clean day reach once in 390 minutes. Classifier, ensemble and scan also learn
 from anomalies put into copies of the clean days, in other realisations than some of those that they are judged on.
 """
 
@@ -25,7 +25,7 @@ from models.events import merge_anomalies
 from models.evidence import DETECTOR_FEATURES
 from models.isolation_forest.detector import IsolationForestDetector
 from models.rules import VOLUME_RATIO, volume_ratio
-from models.scan.detector import Day, ScanDetector
+from models.scan.detector import ScanDetector
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class Entry:
 
 
 def _scan(trial: Trial) -> Fitted:
-    scan = ScanDetector.fit([Day(tape.session, tape.bins) for tape in trial.fitted])
+    scan = ScanDetector.fit(trial.days)
     return lambda tape: _columns(scan.incidents(tape.bins, tape.session))
 
 
@@ -110,8 +110,12 @@ def _together(trial: Trial) -> Fitted:
 
 
 def without(trial: Trial, kind: str) -> Trial:
-    """The trial without labelled minutes of a kind."""
-    return replace(trial, labelled=trial.labelled.filter(pl.col("kind") != kind))
+    """The trial without labelled minutes, and labelled anomalies of copies, of a kind."""
+    is_other = pl.col("kind").cast(pl.String) != kind
+    days = [
+        replace(day, copies=tuple((bins, known.filter(is_other)) for bins, known in day.copies)) for day in trial.days
+    ]
+    return replace(trial, labelled=trial.labelled.filter(is_other), days=days)
 
 
 def _rule(_: Trial) -> Fitted:
@@ -233,13 +237,12 @@ def _half_space_trees(rows: Floats) -> Scorer:
 
 
 #: Those that learn from labels.
-LEARNT = (Entry("classifier", _classifier), Entry("ensemble", _ensemble))
+LEARNT = (Entry("classifier", _classifier), Entry("ensemble", _ensemble), Entry("scan", _scan))
 _OWN = (
     Entry("volume rule", _rule),
     Entry("time of day", _time_of_day),
     Entry("isolation forest", _forest),
     *LEARNT,
-    Entry("scan", _scan),
     Entry("scan or ensemble", _together),
 )
 _OTHERS = (

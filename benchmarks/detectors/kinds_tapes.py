@@ -9,6 +9,8 @@ import polars as pl
 
 from benchmarks.measuring import joined, synthetic_days
 from models.anomaly_classifier.examples import injected
+from models.scan.detector import Day
+from models.scan.examples import with_copies
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
@@ -47,7 +49,8 @@ class Tape:
 class Trial:
     """Clean days to fit on, and days that follow or surround them: with anomalies, and clean.
 
-    `labelled` are minutes of copies of the fitted days with other anomalies in them, for what learns from labels.
+    `labelled` are minutes of copies of the fitted days with other anomalies in them, for what learns from labels; `days` are the fitted
+    days with bins of such copies, for the scan.
     """
 
     group: str
@@ -56,6 +59,7 @@ class Trial:
     judged: list[Tape]
     clean: list[Tape]
     labelled: pl.DataFrame
+    days: list[Day]
 
 
 def recorded(root: Path, seeds: Sequence[int], per_symbol: int, realisations: Sequence[int]) -> Iterator[Trial]:
@@ -107,5 +111,14 @@ def _trials(
                 )
                 found.append(Tape.of(tape.trades, tape.quotes, raw[at][2], tape.events))
         others = [at for at in range(len(raw)) if at not in days]
-        labelled = injected([raw[at] for at in others], seed=_TRAINING_SEED)
-        yield Trial(group, f"{group} {days}", [clean[at] for at in others], found, [clean[at] for at in days], labelled)
+        tapes, fitted = [raw[at] for at in others], [clean[at] for at in others]
+        plain = [Day(tape.session, tape.bins) for tape in fitted]
+        yield Trial(
+            group,
+            f"{group} {days}",
+            fitted,
+            found,
+            [clean[at] for at in days],
+            injected(tapes, seed=_TRAINING_SEED),
+            with_copies(plain, tapes, seed=_TRAINING_SEED),
+        )

@@ -80,7 +80,7 @@ def _repeated(scan: MarketScan, copies: int) -> MarketScan:
     usual = usual._replace(peer=np.where(usual.peer >= 0, usual.peer + group, -1))
     scales = tuple(replace(s, median=np.tile(s.median, copies), width=np.tile(s.width, copies)) for s in scan.scales)
     names = tuple(f"{symbol}{copy}" for copy in range(copies) for symbol in scan.symbols)
-    return MarketScan(names, usual, scales, scan.tails, scan.kind_tails, scan.whole)
+    return replace(scan, symbols=names, usual=usual, scales=scales)
 
 
 def _within(frame: pl.DataFrame, session: Session, minutes: int) -> pl.DataFrame:

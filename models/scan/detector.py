@@ -12,11 +12,13 @@ import polars as pl
 from models.base import DetectorError
 from models.manifest import MANIFEST_NAME, file_hash
 from models.scan import storage
+from models.scan.fitting import fit_market
 from models.scan.incidents import Incidents, incidents
 from models.scan.inputs import inputs_of
 from models.scan.layout import KINDS, STATISTICS
+from models.scan.learning import Copy
 from models.scan.market_scan import Floats, MarketScan
-from models.scan.tail import HOURS
+from models.scan.tail import HOURS, HOURS_AT_ZERO, surprise_of
 from models.scan.wording import WORDING
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.arrays import Array
@@ -25,9 +27,7 @@ from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.tape import TIME
 
 #: Increases when the files change their meaning.
-FORMAT = 2
-#: Surprise 0 is one ordinary incident in 390 minutes.
-_HOURS_AT_ZERO = 6.5
+FORMAT = 3
 #: Kinds that reach this surprise within an incident are among its reasons: ten such peaks in 390 minutes.
 _WORTH_SAYING = -1.0
 #: Beyond this, a few days of training say no more than "hardly ever".
@@ -36,23 +36,23 @@ _KIND_OF = [KINDS.index(kind) for kind in STATISTICS.values()]
 _AFTER_NS = 600 * 10**9
 
 
-def surprise_of(hours: float) -> float:
-    """The surprise that a symbol's ordinary tape reaches once in `hours` hours."""
-    return float(np.log10(hours / _HOURS_AT_ZERO))
-
-
 def hours_of(surprise: float) -> float:
     """Once in how many hours ordinary tape of a symbol reaches a surprise; at most `MOST_HOURS`."""
-    return float(min(_HOURS_AT_ZERO * 10.0 ** min(surprise, 9.0), MOST_HOURS))
+    return float(min(HOURS_AT_ZERO * 10.0 ** min(surprise, 9.0), MOST_HOURS))
 
 
 @dataclass(frozen=True)
 class Day:
-    """A day to learn from. `known` has symbol, start_time, end_time of anomalies that are known; None without any."""
+    """A day to learn from.
+
+    `known` has symbol, start_time, end_time of anomalies that are known; None without any. `copies` are bins of the same day with
+    anomalies put in, and those anomalies (symbol, kind, start_time, end_time).
+    """
 
     session: Session
     bins: pl.DataFrame
     known: pl.DataFrame | None = None
+    copies: tuple[tuple[pl.DataFrame, pl.DataFrame], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ScanDetector:
                 symbols = sorted({symbol for day in own for symbol in day.bins["symbol"].cast(pl.String).unique()})
                 inputs = [inputs_of(day.bins, symbols, day.session) for day in own]
                 known = [_known(day, symbols, values.shape[2]) for day, values in zip(own, inputs, strict=True)]
-                markets[market] = MarketScan.fit(symbols, inputs, known)
+                markets[market] = fit_market(symbols, inputs, known, [_copies(day, symbols) for day in own])
         if not markets:
             raise DetectorError("the scan needs two days of bins of a market to learn what is usual: load another day")
         return cls(markets, hours, tuple(partitions))
@@ -147,8 +147,9 @@ class ScanDetector:
         """`INCIDENTS` rows of a scan, up to the bin that begins at `last_ns`."""
         count = (last_ns - session.regular_start) // BIN_NS + 1
         judged, measured = scan.judged(inputs_of(bins, scan.symbols, session, count=count))
-        found = incidents(judged, surprise_of(self.hours if hours is None else hours))
-        return incident_rows(found, scan.symbols, session, judged, measured, model)
+        threshold = surprise_of(self.hours if hours is None else hours)
+        found = incidents(judged.kinds, threshold, judged.statistics, scan.names)
+        return incident_rows(found, scan.symbols, session, judged.kinds, measured, model)
 
     def save(self, folder: Path) -> None:
         """Write one file a market and a manifest into `folder`, made if need be."""
@@ -244,8 +245,8 @@ def reasons_of(surprises: Floats, measured: Floats, named: int) -> list[dict[str
     """
     reasons = []
     order = np.where(np.isnan(surprises), -np.inf, surprises)
-    for kind in sorted(range(len(KINDS)), key=lambda at: (order[at] <= _WORTH_SAYING, at != named, -order[at])):
-        if not surprises[kind] > _WORTH_SAYING:
+    for kind in sorted(range(len(KINDS)), key=lambda at: (at != named, -order[at])):
+        if kind != named and not surprises[kind] > _WORTH_SAYING:
             break
         names = [(at, name) for at, (name, of) in enumerate(STATISTICS.items()) if of == KINDS[kind]]
         # Of two statistics of a kind, the one with the greater value: both are in the same unit.
@@ -264,6 +265,22 @@ def _reasons(symbol: int, first: int, last: int, named: int, judged: Floats, mea
     peak = highest.argmax(axis=1)
     at_peak = np.array([measured[symbol, at, first + peak[_KIND_OF[at]]] for at in range(len(STATISTICS))])
     return reasons_of(highest.max(axis=1), at_peak, named)
+
+
+def _copies(day: Day, symbols: Sequence[str]) -> list[Copy]:
+    """Inputs and events of the day's copies; kinds and symbols that the scan does not have are left out."""
+    place, kinds = ({name: at for at, name in enumerate(names)} for names in (symbols, KINDS))
+    found = []
+    for bins, events in day.copies:
+        rows = events.select(pl.col("symbol", "kind").cast(pl.String), pl.col("start_time", "end_time").dt.epoch("ns"))
+        spans = [
+            (place[symbol], kinds[kind], *((time - day.session.regular_start) // BIN_NS for time in (start, end)))
+            for symbol, kind, start, end in rows.iter_rows()
+            if symbol in place and kind in kinds
+        ]
+        known = np.array(spans, dtype=np.int64).reshape(-1, 4)
+        found.append(Copy(inputs_of(bins, symbols, day.session), known))
+    return found
 
 
 def _known(day: Day, symbols: Sequence[str], bins: int) -> Array:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.scan.layout import KINDS
+from models.scan.layout import KINDS, STATISTICS
+from models.scan.learned import LOWEST, Additive, likeliest
 from tapewatch.market.arrays import Array
 from tapewatch.market.compiled import njit
 
@@ -20,7 +21,7 @@ TOGETHER = 120
 _BELOW = 0.2
 #: A kind may name an incident if its surprise within it comes this near to the threshold.
 _NEAR = 0.5
-#: Of several, those of the highest rank name it. A moving price widens spreads and brings quotes and trades, a drift comes with jumps,
+#: Where no name was learnt: of several, those of the highest rank name it. A moving price widens spreads and brings quotes and trades, a drift comes with jumps,
 #: not the other way round.
 RANKS: Final = {
     "correlation_break": 3,
@@ -48,13 +49,14 @@ class Incidents:
         return [(int(s), int(f), int(e)) for s, f, e in zip(self.symbol, self.first, self.last, strict=True)]
 
 
-#: A symbol's kinds (when each last opened, for how long it has been quiet, whether it may open) and its latest incident, with each kind's greatest surprise since it opened.
+#: A symbol's kinds (when each last opened, for how long it has been quiet, whether it may open) and its latest incident, with the greatest surprise of each kind and rarity of each statistic since it opened.
 STATE = np.dtype(
     [
         *((name, np.int64, (len(KINDS),)) for name in ("opened", "quiet", "armed")),
         *((name, np.int64) for name in ("first", "last", "kind")),
         ("peak", np.float64),
         ("highest", np.float64, (len(KINDS),)),
+        ("reached", np.float64, (len(STATISTICS),)),
     ]
 )
 #: What a bin does to a symbol's latest incident.
@@ -68,13 +70,27 @@ def fresh_states(symbols: int) -> Array:
     return states
 
 
-def incidents(surprises: Floats, threshold: float) -> Incidents:
-    """Incidents in surprises (symbols x KINDS x bins) of a day, by symbol and first bin."""
+def incidents(
+    surprises: Floats, threshold: float, rarities: Floats | None = None, names: Additive | None = None
+) -> Incidents:
+    """Incidents of a day, by symbol and first bin.
+
+    Args:
+        surprises: symbols x KINDS x bins.
+        threshold: at which an incident opens.
+        rarities: of statistics, symbols x STATISTICS x bins.
+        names: what names an incident by them; by default the kinds' ranks do.
+    """
+    names = Additive.nothing() if names is None else names
+    if rarities is None:
+        rarities = np.full((len(surprises), len(STATISTICS), surprises.shape[2]), LOWEST)
     states = fresh_states(len(surprises))
     rows = [
         (symbol, *row)
         for symbol in range(len(surprises))
-        for row in _of_symbol(surprises[symbol], threshold, states[symbol])
+        for row in _of_symbol(
+            surprises[symbol], rarities[symbol], threshold, names.weight, names.offset, states[symbol]
+        )
     ]
     columns = list(zip(*rows, strict=True)) if rows else [()] * 5
     symbol, first, last, kind = (np.array(column, dtype=np.int64) for column in columns[:4])
@@ -82,10 +98,12 @@ def incidents(surprises: Floats, threshold: float) -> Incidents:
 
 
 @njit(cache=True)
-def _of_symbol(surprises: Floats, threshold: float, state: Any) -> list[tuple[int, int, int, float]]:
+def _of_symbol(
+    surprises: Floats, rarities: Floats, threshold: float, weight: Floats, offset: Floats, state: Any
+) -> list[tuple[int, int, int, float]]:
     found = [(0, 0, 0, 0.0)]
     for at in range(surprises.shape[1]):
-        done = observe(state, surprises[:, at], at, threshold)
+        done = observe(state, surprises[:, at], rarities[:, at], at, threshold, weight, offset)
         row = (state.first, state.last, state.kind, state.peak)
         if done == OPENED:
             found.append(row)
@@ -95,10 +113,21 @@ def _of_symbol(surprises: Floats, threshold: float, state: Any) -> list[tuple[in
 
 
 @njit(cache=True)
-def observe(state: Any, surprises: Floats, at: int, threshold: float) -> int:
-    """Judge one bin of a symbol; returns whether its latest incident opened or grew."""
+def observe(
+    state: Any, surprises: Floats, rarities: Floats, at: int, threshold: float, weight: Floats, offset: Floats
+) -> int:
+    """Judge one bin of a symbol; returns whether its latest incident opened or grew.
+
+    Args:
+        state: of the symbol, changed in place.
+        surprises: by kind.
+        rarities: by statistic.
+        at: the bin.
+        threshold: at which an incident opens.
+        weight, offset: of what names an incident.
+    """
     done = NOTHING
-    _raise(state, surprises)
+    _raise(state, surprises, rarities)
     for kind in range(surprises.size):
         value = surprises[kind]
         if np.isnan(value):
@@ -117,20 +146,24 @@ def observe(state: Any, surprises: Floats, at: int, threshold: float) -> int:
             state.first = state.last = at
             state.peak = value
             state.highest[:] = -np.inf
-            _raise(state, surprises)
+            state.reached[:] = LOWEST
+            _raise(state, surprises, rarities)
             done = OPENED
         if state.armed[kind]:
             state.opened[kind] = at
             state.armed[kind] = 0
     if done != NOTHING:
-        state.kind = name_of(state.highest, threshold)
+        named = likeliest(state.reached, weight, offset)
+        state.kind = named if named >= 0 else name_of(state.highest, threshold)
     return done
 
 
 @njit(cache=True)
-def _raise(state: Any, surprises: Floats) -> None:
+def _raise(state: Any, surprises: Floats, rarities: Floats) -> None:
     for kind in range(surprises.size):
         state.highest[kind] = max(state.highest[kind], surprises[kind])
+    for statistic in range(rarities.size):
+        state.reached[statistic] = max(state.reached[statistic], rarities[statistic])
 
 
 @njit(cache=True)

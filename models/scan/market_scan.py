@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from models.base import DetectorError
-from models.scan.calibration import Scale, fit_scale, fit_tail
+from models.scan.calibration import Scale
 from models.scan.kernel import scan_bins
 from models.scan.layout import KINDS, PEERS, STATISTICS, VARIANTS, Usual, fresh_rings
-from models.scan.profile import fit_usual
+from models.scan.learned import Additive, Learned
 from models.scan.tail import Tail
 from tapewatch.market.arrays import Array
 
@@ -19,9 +18,20 @@ Floats = npt.NDArray[np.float64]
 _OF_KIND = {kind: [at for at, each in enumerate(STATISTICS.values()) if each == kind] for kind in KINDS}
 
 
+class Judged(NamedTuple):
+    """How rare the bins of some symbols are: `kinds` (symbols x KINDS x bins) and `statistics` (symbols x STATISTICS x bins).
+
+    Both are minus the log of how many peaks as high a symbol has in 390 minutes: of all kinds together, and of each statistic by
+    itself. NaN where one is not judged.
+    """
+
+    kinds: Floats
+    statistics: Floats
+
+
 @dataclass(frozen=True)
 class MarketScan:
-    """What is usual for `symbols`, in their order, and how rare deviations are."""
+    """What is usual for `symbols`, in their order, how rare deviations are, and what was learnt of anomalies, if it was shown any."""
 
     symbols: tuple[str, ...]
     usual: Usual
@@ -29,71 +39,39 @@ class MarketScan:
     tails: tuple[Tail, ...]
     kind_tails: tuple[Tail, ...]
     whole: Tail
+    learned: Learned | None = None
 
-    @classmethod
-    def fit(cls, symbols: Sequence[str], days: Sequence[Array], known: Sequence[Array]) -> Self:
-        """Fit on inputs (symbols x INPUTS x bins) of at least two days of the same symbols.
+    @property
+    def names(self) -> Additive:
+        """What names an incident; of a scan that was shown no anomalies, nothing does."""
+        return Additive.nothing() if self.learned is None else self.learned.names
 
-        Each day is held against what is usual on the others, as a day to come will be.
-
-        Args:
-            symbols: names of the inputs' symbols.
-            days: the inputs.
-            known: for each day, the bins (symbols x bins) of known anomalies, which are not ordinary.
-
-        Raises:
-            DetectorError: fewer than two days.
-        """
-        if len(days) < 2:
-            raise DetectorError(f"the scan needs at least two whole days to learn what is usual, and has {len(days)}")
-        measured = [statistics(day, fit_usual([*days[:at], *days[at + 1 :]])) for at, day in enumerate(days)]
-        for day, marked in zip(measured, known, strict=True):
-            day.transpose(0, 2, 1)[marked] = np.nan
-        scales, tails = [], []
-        surprises: list[list[Floats]] = [[] for _ in STATISTICS]
-        for at in range(len(STATISTICS)):
-            values = [day[:, at] for day in measured]
-            deviations = [fit_scale([*values[:d], *values[d + 1 :]]).deviation(day) for d, day in enumerate(values)]
-            tail = fit_tail([row for day in deviations for row in day])
-            surprises[at] = [tail.surprise(day) for day in deviations]
-            scales.append(fit_scale(values))
-            tails.append(tail)
-        kind_tails, of_kinds = [], []
-        for kind in KINDS:
-            own = [_greatest([surprises[at][day] for at in _OF_KIND[kind]]) for day in range(len(days))]
-            kind_tails.append(fit_tail([row for day in own for row in day]))
-            of_kinds.append([kind_tails[-1].surprise(day) for day in own])
-        # Kinds that occur together are one alert: their budgets do not add up.
-        highest = [_greatest([own[day] for own in of_kinds]) for day in range(len(days))]
-        whole = fit_tail([row for day in highest for row in day])
-        return cls(tuple(symbols), fit_usual(days), tuple(scales), tuple(tails), tuple(kind_tails), whole)
-
-    def judged(self, inputs: Array) -> tuple[Floats, Floats]:
-        """Surprise of each kind, and the value of each statistic, of a day from its first bin.
+    def judged(self, inputs: Array) -> tuple[Judged, Floats]:
+        """How rare a day is from its first bin, and the value of each statistic.
 
         Args:
             inputs: (symbols x INPUTS x bins) of `symbols`.
 
         Returns:
-            symbols x KINDS x bins and symbols x STATISTICS x bins of the symbols that have scales; NaN where one is not judged.
+            of the symbols that have scales; the values are symbols x STATISTICS x bins, NaN where one is not judged.
         """
         measured = statistics(inputs, self.usual, len(self.scales[0].median))
         return self.surprises(measured, 0), measured
 
-    def surprises(self, measured: Floats, first: int) -> Floats:
-        """Surprise of each kind (symbols x KINDS x bins) of statistics from bin `first` of a day.
-
-        It is on the scale of all kinds together: minus the log of how many incidents as surprising a symbol has in 390 minutes.
-        """
+    def surprises(self, measured: Floats, first: int) -> Judged:
+        """How rare statistics (symbols x STATISTICS x bins) from bin `first` of a day are."""
         each = [
             tail.surprise(scale.deviation(measured[:, at], first))
             for at, (scale, tail) in enumerate(zip(self.scales, self.tails, strict=True))
         ]
-        kinds = [
-            tail.surprise(_greatest([each[at] for at in _OF_KIND[kind]]))
-            for kind, tail in zip(KINDS, self.kind_tails, strict=True)
-        ]
-        return self.whole.surprise(np.stack(kinds, axis=1))
+        rarities = np.stack(each, axis=1)
+        kinds = np.stack(
+            [tail.surprise(highest_of_kind(rarities, kind)) for kind, tail in zip(KINDS, self.kind_tails, strict=True)],
+            axis=1,
+        )
+        if self.learned is not None:
+            kinds = np.fmax(kinds, self.learned.surprise(rarities))
+        return Judged(self.whole.surprise(kinds), rarities)
 
     def for_symbols(self, symbols: Sequence[str]) -> Self:
         """The scan for its own symbols and the others of `symbols` behind them.
@@ -164,6 +142,6 @@ def statistics(inputs: Array, usual: Usual, count: int | None = None) -> Floats:
     return out
 
 
-def _greatest(values: Sequence[Floats]) -> Floats:
-    """The greatest of several surprises where any is known."""
-    return np.asarray(np.fmax.reduce(list(values)))
+def highest_of_kind(rarities: Floats, kind: str) -> Floats:
+    """The greatest of a kind's statistics (symbols x bins), where any is known."""
+    return np.asarray(np.fmax.reduce([rarities[:, at] for at in _OF_KIND[kind]]))

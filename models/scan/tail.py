@@ -11,8 +11,15 @@ Floats = npt.NDArray[np.float64]
 #: The setting by default: one alert of a symbol's ordinary tape in so many hours. The ensemble's is twice as many: the scan is
 #: earlier, and names what it finds.
 HOURS: Final = 3.25
+#: Surprise 0 is one ordinary incident in 390 minutes.
+HOURS_AT_ZERO: Final = 6.5
 #: The rates of peaks, a day, whose heights are stored.
 RATES: Final = (12.0, 8.0, 5.0, 3.0, 2.0)
+
+
+def surprise_of(hours: float) -> float:
+    """The surprise that a symbol's ordinary tape reaches once in `hours` hours."""
+    return float(np.log10(hours / HOURS_AT_ZERO))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from tapewatch.store.lake.lake import Lake
 #: A Monday, fixed, so that a seed always gives the same demo.
 FIRST_DAY = dt.date(2024, 6, 3)
 MARKETS = (Market.STOCKS, Market.CRYPTO)
+#: A copy of a day takes two seconds to make: fewer than a training makes by default.
+_COPIES = 2
 _LONGEST = dt.timedelta(days=365)
 
 
@@ -43,7 +45,9 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
     )
     with terminable(), running_emulator(seed=seed) as emulator:
         settings = on_emulator(settings, emulator.base_url)
-        partitions, report = materialize(settings, MARKETS, first, last, console, command="tapewatch demo")
+        partitions, report = materialize(
+            settings, MARKETS, first, last, console, command="tapewatch demo", copies=_COPIES
+        )
         sheet, judged = backtest_signals(settings, MARKETS, first, last, console, command="tapewatch demo")
         report += judged
         began = time.perf_counter()

@@ -107,11 +107,12 @@ def materialize(
     keep_existing: bool = False,
     outcomes: Outcomes | None = None,
     command: str = "tapewatch",
+    copies: int | None = None,
 ) -> tuple[list[Partition], "RunReport"]:
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 
     With `outcomes`, a market that cannot run is recorded there, and the others go on without it. Without, its error is
-    raised.
+    raised. `copies` is as for `train`.
 
     Returns: the days of the markets that finished, and a report of all steps that ran.
 
@@ -136,7 +137,15 @@ def materialize(
     if known.left:
         names = [market.value for market in known.left]
         with shown(console, Lake(settings.lake_root), None, 1) as listen:
-            report += train(settings, progress=listen, command=command, markets=names, first=str(first), last=str(last))
+            report += train(
+                settings,
+                progress=listen,
+                command=command,
+                copies=copies,
+                markets=names,
+                first=str(first),
+                last=str(last),
+            )
         each("detect_anomalies", keep=False)
     days = {market: trading_days(market, first, last) for market in known.left}
     known.done.update({market: in_short(reports[market], len(days[market])) for market in days})

@@ -119,17 +119,28 @@ def merge_day(settings: Settings, day: Partition, *, progress: StepListener | No
 
 
 def train(
-    settings: Settings, *, progress: StepListener | None = None, command: str = "tapewatch", **config: Any
+    settings: Settings,
+    *,
+    progress: StepListener | None = None,
+    command: str = "tapewatch",
+    copies: int | None = None,
+    **config: Any,
 ) -> RunReport:
-    """Fit, evaluate, explain, register and package the detector; `config` is that of the `isolation_forest` asset.
+    """Fit, evaluate, explain, register and package the detectors.
+
+    Args:
+        copies: days of a market that are copied with anomalies in them, for the scan to learn from; by default as many as its asset says.
+        config: of the `isolation_forest` asset.
 
     Raises:
         RunError: a step failed, for example because there are too few days.
     """
-    ops = {"ops": {"models__isolation_forest": {"config": config}}} if config else {}
+    ops: dict[str, Any] = {"models__isolation_forest": {"config": config}} if config else {}
+    if copies is not None:
+        ops["models__scan"] = {"config": {"copies": copies}}
     markets = ",".join(config.get("markets", ()))
     tags = _tags(command, market=markets, first=config.get("first", ""), last=config.get("last", ""))
-    return _execute(settings, "train_detectors", tags, ops, progress)
+    return _execute(settings, "train_detectors", tags, {"ops": ops} if ops else {}, progress)
 
 
 def judge(settings: Settings, *, progress: StepListener | None = None, command: str = "tapewatch") -> RunReport:

@@ -245,7 +245,7 @@ def scan_statistics(detector: ScanDetector) -> Computation:
         scan = market.for_symbols(tape.symbols)
         bins = bins_5s(tape[TRADES], tape[QUOTES], session, symbols=tape.symbols)
         count = max(0, min(tape.through_ns, session.regular_end) - session.regular_start) // BIN_NS
-        surprises, values = scan.judged(inputs_of(bins, scan.symbols, session, count=count))
+        judged, values = scan.judged(inputs_of(bins, scan.symbols, session, count=count))
         start = np.tile(session.regular_start + np.arange(count) * BIN_NS, len(scan.symbols))
         return pl.DataFrame(
             {
@@ -253,7 +253,7 @@ def scan_statistics(detector: ScanDetector) -> Computation:
                 "event_time": pl.Series(start, dtype=pl.Int64).cast(TIME),
                 "known_time": pl.Series(start + BIN_NS, dtype=pl.Int64).cast(TIME),
                 **{name: values[:, at].ravel() for at, name in enumerate(STATISTICS)},
-                **{f"surprise_{kind}": surprises[:, at].ravel() for at, kind in enumerate(KINDS)},
+                **{f"surprise_{kind}": judged.kinds[:, at].ravel() for at, kind in enumerate(KINDS)},
             }
         )
 

@@ -76,7 +76,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         )
         for market in MARKETS:
             run_days(settings, "update_day", market, FIRST, LAST)
-        train(settings, trees=100)
+        train(settings, copies=2, trees=100)
         for market in MARKETS:
             run_days(settings, "detect_anomalies", market, FIRST, LAST)
         yield Deployment(settings, Lake(settings.lake_root))
@@ -295,7 +295,7 @@ def test_the_ensemble_is_judged_on_the_same_days_and_scores_minutes(emulated: De
 
 
 def test_a_retrained_detector_becomes_champion_only_if_it_passes_every_gate(emulated: Deployment) -> None:
-    train(emulated.settings.model_copy(update={"keras_backend": "none"}), trees=20, seed=5)
+    train(emulated.settings.model_copy(update={"keras_backend": "none"}), copies=0, trees=20, seed=5)
     client = mlflow.MlflowClient(emulated.settings.tracking_uri)
     versions = client.search_model_versions("name = 'isolation_forest'")
     newest = max(versions, key=lambda version: int(version.version))
@@ -358,7 +358,7 @@ def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
     first, last = dt.date(2013, 10, 7), dt.date(2013, 10, 8)
     run_days(settings, "update_day", Market.STOCKS, first, last)
-    report = train(settings, trees=100)
+    report = train(settings, copies=2, trees=100)
     run_days(settings, "detect_anomalies", Market.STOCKS, first, last)
     lake = Lake(settings.lake_root)
     assert [lake.rows(TRADES, Partition(day, Market.STOCKS)) for day in (first, last)] == [388_417, 654_140]

@@ -23,7 +23,7 @@ Days = Mapping[str, Sequence[str]]
 
 def _train(settings: Settings, days: Days) -> RunReport:
     first, last = min(first for first, _ in days.values()), max(last for _, last in days.values())
-    return train(settings, markets=list(days), first=first, last=last)
+    return train(settings, copies=1, markets=list(days), first=first, last=last)
 
 
 #: Jobs over all markets.

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from models.scan.detector import ScanDetector, hours_of, reasons_of, surprise_of
+from models.scan.detector import ScanDetector, hours_of, reasons_of
 from models.scan.incidents import NOTHING, OPENED, TOGETHER, fresh_states, observe
 from models.scan.inputs import next_inputs, nothing_standing
 from models.scan.kernel import scan_bins
 from models.scan.layout import KINDS, STATISTICS, fresh_rings
-from models.scan.market_scan import MarketScan
+from models.scan.market_scan import Judged, MarketScan
+from models.scan.tail import surprise_of
 from tapewatch.features.bins import records
 from tapewatch.features.bins.batch import auction_lists
 from tapewatch.features.bins.kernel import pass_bins
@@ -126,10 +127,11 @@ class _Day:
         measured = np.full((inputs.shape[0], len(STATISTICS), count), np.nan)
         scan_bins(inputs, first, self.start, self._scan.usual, self._rings, measured)
         measured[~np.isfinite(measured)] = np.nan
-        surprises = self._scan.surprises(measured, first)
+        judged = self._scan.surprises(measured, first)
         self.next_bin = end
         for at in range(count):
-            yield from self._observe(surprises[:, :, at], measured[:, :, at], first + at, threshold)
+            now = Judged(judged.kinds[:, :, at], judged.statistics[:, :, at])
+            yield from self._observe(now, measured[:, :, at], first + at, threshold)
 
     def replace(self, scan: MarketScan) -> None:
         """Go on with another scan; its symbols may be others, in another order."""
@@ -150,16 +152,17 @@ class _Day:
             yield self._finding(symbol, self.next_bin - 1, "", is_opening=False, is_over=True)
         self._open.clear()
 
-    def _observe(self, surprises: Array, measured: Array, at: int, threshold: float) -> Iterator[Finding]:
-        for symbol in range(len(surprises)):
+    def _observe(self, judged: Judged, measured: Array, at: int, threshold: float) -> Iterator[Finding]:
+        names = self._scan.names
+        for symbol, (surprises, rarities) in enumerate(zip(judged.kinds, judged.statistics, strict=True)):
             if symbol in self._open and at - int(self._incidents[symbol]["last"]) > TOGETHER:
                 self._open.discard(symbol)
                 yield self._finding(symbol, at, "", is_opening=False, is_over=True)
-            done = observe(self._incidents[symbol], surprises[symbol], at, threshold)
+            state = self._incidents[symbol]
+            done = observe(state, surprises, rarities, at, threshold, names.weight, names.offset)
             if done != NOTHING:
                 self._open.add(symbol)
-                named = int(self._incidents[symbol]["kind"])
-                reasons = reasons_of(surprises[symbol], measured[symbol], named)
+                reasons = reasons_of(surprises, measured[symbol], int(state["kind"]))
                 yield self._finding(
                     symbol, at, "; ".join(reason["words"] for reason in reasons), is_opening=done == OPENED
                 )

@@ -9,7 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from models.base import DetectorError
-from models.scan.detector import Day, ScanDetector, hours_of, surprise_of
+from models.manifest import MANIFEST_NAME
+from models.scan.detector import Day, ScanDetector, hours_of
+from models.scan.tail import surprise_of
 from models.scan.wording import WORDING
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
@@ -19,6 +21,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.tape import TIME
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
+from tests.support.scans import with_weights
 from tests.support.synthetic_days import days, synthetic_day
 from tests.support.tapes import stock_session
 
@@ -82,7 +85,7 @@ def test_on_recorded_days_with_injected_anomalies(market_data: Path) -> None:
 
 @pytest.mark.long
 def test_one_symbol_s_incidents_need_its_peers_alone_and_nothing_after_them() -> None:
-    last, detector = day(Market.STOCKS, 3), fitted(Market.STOCKS)
+    last, detector = day(Market.STOCKS, 3), with_weights(fitted(Market.STOCKS))
     whole = detector.incidents(last.bins, last.session, model="scan/1")
     names = last.bins["symbol"].cast(pl.String)
     assert any(detector.peers_of(symbol, Market.STOCKS) for symbol in names.unique())
@@ -136,12 +139,20 @@ def test_ordinary_days_raise_as_many_alerts_as_the_setting_says() -> None:
 
 @pytest.mark.long
 def test_a_saved_detector_is_the_same(tmp_path: Path) -> None:
+    last = day(Market.STOCKS, 3)
+    for at, saved in enumerate((fitted(Market.STOCKS), with_weights(fitted(Market.STOCKS)))):
+        saved.save(tmp_path / str(at))
+        loaded = ScanDetector.load(tmp_path / str(at))
+        assert loaded.partitions == ("a",)
+        assert_frame_equal(loaded.incidents(last.bins, last.session), saved.incidents(last.bins, last.session))
+
+
+def test_a_scan_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     fitted(Market.STOCKS).save(tmp_path)
-    loaded, last = ScanDetector.load(tmp_path), day(Market.STOCKS, 3)
-    assert loaded.partitions == ("a",)
-    assert_frame_equal(
-        loaded.incidents(last.bins, last.session), fitted(Market.STOCKS).incidents(last.bins, last.session)
-    )
+    manifest = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(manifest | {"format": 2}), encoding="utf-8")
+    with pytest.raises(DetectorError, match=r"format is 2, here it is 3\. Train the detector again"):
+        ScanDetector.load(tmp_path)
 
 
 def test_an_altered_file_is_refused(tmp_path: Path) -> None:
