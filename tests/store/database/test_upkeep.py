@@ -207,7 +207,7 @@ def test_with_the_extension_every_table_of_the_tape_becomes_a_hypertable_once() 
         )
         assert f"timescaledb.compress_orderby = '{time}'" in compressed
         assert "add_compression_policy" in compression
-        assert "400 days" in retention
+        assert f"{rollups.RETENTION_DAYS[table.name]} days" in retention
         # A unique key of a hypertable includes the time; the rows of one key are compressed together.
         assert time in key_columns(table)
     assert not any("WITH (tsdb.hypertable" in statement for statement in statements)
