@@ -29,6 +29,10 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --rbind "$volume" "$root/data"
 mount --bind "$temporary" "$root/tmp"
+for file in etc/hosts etc/resolv.conf; do
+    touch "$root/$file"
+    mount --bind "/$file" "$root/$file"
+done
 mount -o remount,ro,bind "$root"
 exec chroot --userspec="$user" --groups="${user#*:}" "$root" "$@"
 """
