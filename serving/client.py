@@ -260,7 +260,7 @@ def _stacked(answers: Sequence[tuple[pl.DataFrame, Mapping[Any, Any]]]) -> pl.Da
         raise ScoringClientError(_SWAPPED)
     absent = pl.lit(None, pl.Float64).alias("age_s")
     whole = pl.concat([frame for frame, _ in answers]).with_columns(absent, pl.col("not_scored").fill_null(""))
-    return whole.select(_VERDICTS)
+    return whole.select(*_VERDICTS)
 
 
 def _of_stream(content: bytes) -> tuple[pl.DataFrame, Mapping[Any, Any]]:

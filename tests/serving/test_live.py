@@ -216,6 +216,7 @@ def test_the_client_takes_and_gives_frames(live: Live) -> None:
     with ScoringClient(live.url) as client:
         answer = client.score(rows)
         by_pandas = client.score(rows.with_columns(pl.col("symbol").cast(pl.String)).to_pandas())
+        by_stream = client.score_frame(rows)
         reasons = client.score([ROW], reasons=True).results[0].reasons
         assert client.models().models[0].name == "isolation_forest"
         assert client.list_alerts(symbol="AAPL").alerts == []
@@ -225,6 +226,7 @@ def test_the_client_takes_and_gives_frames(live: Live) -> None:
     frame = as_frame(answer)
     assert frame["is_anomaly"].tail(3).to_list() == [True] * 3
     assert as_frame(by_pandas).equals(frame)
+    assert by_stream.equals(frame)
     assert reasons[0].feature
 
     async def ask() -> object:
