@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -97,6 +98,15 @@ def _own_umask() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(autouse=True)
+def _new_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New SQLite databases are copies; tests of the database itself have a fixture of this name that changes nothing."""
+    if (database := sys.modules.get("tapewatch.store.database.database")) is not None:
+        from tests.support.new_databases import ensure_current_by_copy  # noqa: PLC0415 - few tests need it
+
+        monkeypatch.setattr(database, "ensure_current", ensure_current_by_copy)
 
 
 @pytest.fixture(scope="session")

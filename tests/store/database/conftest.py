@@ -11,3 +11,8 @@ from tests.support.postgres import PostgresServer, postgres_server
 def server() -> Iterator[PostgresServer]:
     with postgres_server() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _new_databases() -> None:
+    """Every database is made by the revisions of its schema."""
