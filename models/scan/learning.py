@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from models.scan.calibration import fit_tail
 from models.scan.incidents import incidents
-from models.scan.layout import KINDS
-from models.scan.learned import BENDS, STATISTICS, Additive, Learned, bent
+from models.scan.layout import KINDS, STATISTICS
+from models.scan.learned import BENDS, Additive, Learned, bent
 from models.scan.tail import Tail
 
 Floats = npt.NDArray[np.float64]
