@@ -1,6 +1,6 @@
 """The detectors of the injection benchmark, each fitted on clean days, with a threshold that is fixed then.
 
-The scan is set to one alert of ordinary tape in 3.25 hours of a symbol and the ensemble to one in 6.5; Isolation Forest, classifier and time of day to the house's budget of
+The scan is set to one alert of ordinary tape in 2.5 hours of a symbol and the ensemble to one in 6.5; Isolation Forest, classifier and time of day to the house's budget of
 minutes. Of the others the threshold is what the peaks of the last clean day reach once in 390 minutes. Classifier, ensemble and scan also learn
 from anomalies put into copies of the clean days, in other realisations than some of those that they are judged on.
 """

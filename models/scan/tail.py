@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-#: The setting by default: one alert of a symbol's ordinary tape in so many hours. The ensemble's is twice as many: the scan is
-#: earlier, and names what it finds.
-HOURS: Final = 3.25
+#: The setting by default: one alert of a symbol's ordinary tape in so many hours. The ensemble's is more than twice as many: the scan
+#: is earlier, and names what it finds.
+HOURS: Final = 2.5
 #: Surprise 0 is one ordinary incident in 390 minutes.
 HOURS_AT_ZERO: Final = 6.5
 #: The rates of peaks, a day, whose heights are stored.
