@@ -42,9 +42,10 @@ class Received:
             (self.statuses if event["ev"] == "status" else self.events).append(event)
 
 
-def progress(url: str, market: str) -> dict[str, Any]:
-    """The emulator's progress report of a stream."""
-    reply: dict[str, Any] = get(f"{url}/emulator/v1/stream", params={"market": market}, timeout=PATIENCE_S).json()
+def progress(url: str, market: str, key: str | None = None) -> dict[str, Any]:
+    """The emulator's progress report of a stream, for one key or for any."""
+    asked = {"market": market} | ({} if key is None else {"key": key})
+    reply: dict[str, Any] = get(f"{url}/emulator/v1/stream", params=asked, timeout=PATIENCE_S).json()
     return reply
 
 
@@ -106,10 +107,11 @@ async def _listen_once(
                 received.take(await asyncio.wait_for(socket.recv(), 0.1))
                 silent_since = time.monotonic()
             except TimeoutError:
-                # Once the stream is done, everything has been sent: one more read suffices.
+                # Once the key's stream is done, everything has been sent: one more read suffices. Another key's may be done
+                # before this one begins.
                 if is_done:
                     return
-                is_done = (await asyncio.to_thread(progress, url, market))["is_done"]
+                is_done = (await asyncio.to_thread(progress, url, market, key))["is_done"]
     raise AssertionError(f"{market}: no frame for {PATIENCE_S:.0f} s, and the stream is not done: {received.ends}")
 
 
