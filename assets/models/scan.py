@@ -31,7 +31,7 @@ class ScanConfig(TrainingConfig):
     """
 
     hours: float = HOURS
-    copies: int = 6
+    copies: int = 9
     most_rows: int = 6_000_000
 
 

@@ -14,7 +14,7 @@ from tapewatch.market.instruments import Session
 #: Realisations of each kind that train; the last, in bursts, is left for tests.
 TRAINING_REALISATIONS: Final = (0, 1)
 #: Copied days of a market: few days are copied more often than many.
-COPIES: Final = 6
+COPIES: Final = 9
 #: Anomalies wanted in each symbol in 390 minutes, and in a day at most.
 _ANOMALIES, _MOST = 12, 24
 

@@ -31,6 +31,7 @@ RANKS: Final = {
     "quote_stuffing": 0,
 }
 _USUAL_RANK = 2
+_KIND_OF = np.array([KINDS.index(kind) for kind in STATISTICS.values()])
 _RANKS = np.array([RANKS.get(kind, _USUAL_RANK) for kind in KINDS])
 
 
@@ -154,7 +155,12 @@ def observe(
             state.armed[kind] = 0
     if done != NOTHING:
         named = likeliest(state.reached, weight, offset)
-        state.kind = named if named >= 0 else name_of(state.highest, threshold)
+        if named < 0 and np.isfinite(offset).any():
+            # The surprise of a kind that was learnt holds what the others' statistics say: its own alone rank.
+            named = name_of(_of_own(state.reached), threshold)
+        elif named < 0:
+            named = name_of(state.highest, threshold)
+        state.kind = named
     return done
 
 
@@ -164,6 +170,16 @@ def _raise(state: Any, surprises: Floats, rarities: Floats) -> None:
         state.highest[kind] = max(state.highest[kind], surprises[kind])
     for statistic in range(rarities.size):
         state.reached[statistic] = max(state.reached[statistic], rarities[statistic])
+
+
+@njit(cache=True)
+def _of_own(reached: Floats) -> Floats:
+    """The greatest rarity of each kind's own statistics."""
+    own = np.full(_RANKS.size, LOWEST)
+    for statistic in range(reached.size):
+        kind = _KIND_OF[statistic]
+        own[kind] = max(own[kind], reached[statistic])
+    return own
 
 
 @njit(cache=True)

@@ -1,5 +1,6 @@
 """Fits what the statistics say together, on copies of training days with anomalies in them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,12 +145,15 @@ def _fit(days: Sequence[Floats], copies: Sequence[Copy]) -> Additive | None:
 
 def _logistic(rows: Floats, kinds: Integers, weight: Floats, penalty: float, size: int = len(KINDS)) -> Additive:
     """A multinomial logistic regression as scores of `size` kinds; weights are scaled to a mean of 1."""
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 - as below
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - takes seconds, and a collector fits nothing
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     middle, width = rows.mean(axis=0), rows.std(axis=0) + 0.02
-    model: Any = LogisticRegression(C=penalty, max_iter=80, tol=1e-3)
-    with threadpool_limits(limits=1):
+    model: Any = LogisticRegression(C=penalty, max_iter=100, tol=1e-3)
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # Weights that still change a little name and rank alike.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((rows - middle) / width, kinds, sample_weight=weight * len(rows) / weight.sum())
     coefficients = model.coef_ / width
     out = Additive(np.zeros((size, len(STATISTICS), len(BENDS))), np.full(size, -np.inf))

@@ -133,7 +133,7 @@ def taught() -> tuple[ScanDetector, ScanDetector]:
 
 
 @pytest.mark.long
-def test_a_taught_scan_finds_as_much_and_names_more_rightly_on_an_unseen_day() -> None:
+def test_a_taught_scan_finds_more_on_an_unseen_day_and_names_it_as_rightly() -> None:
     day = tape(2)
     nature = Nature.of([(day.trades, day.quotes, day.session)])
     made = inject_at_strengths(day.trades, day.quotes, day.session, nature, seed=9, per_symbol=12)
@@ -145,9 +145,9 @@ def test_a_taught_scan_finds_as_much_and_names_more_rightly_on_an_unseen_day() -
         evaluate_incidents(each.incidents(bins, day.session), known, symbol_minutes=1950.0, truth="injected").metrics
         for each in taught()
     )
-    assert with_copies_["event_recall"] >= without["event_recall"] - 0.03
+    assert with_copies_["event_recall"] > without["event_recall"]
     assert with_copies_["named_share"] > without["named_share"] - 0.03
-    assert with_copies_["named_share"] > 0.7
+    assert with_copies_["false_alerts_per_390_minutes"] < 1
 
 
 @pytest.mark.long
