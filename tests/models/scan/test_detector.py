@@ -58,7 +58,7 @@ def matched(found: pl.DataFrame, truth: pl.DataFrame) -> tuple[float, int]:
 @pytest.mark.slow
 def test_on_days_of_the_built_in_market_that_it_has_not_seen() -> None:
     detector, found = fitted(Market.STOCKS), [day(Market.STOCKS, at) for at in (3, 4)]
-    incidents = pl.concat([detector.incidents(each.bins, each.session) for each in found])
+    incidents = pl.concat([detector.incidents(each.bins, each.session, hours=3.25) for each in found])
     recall, false = matched(incidents, pl.concat([each.known for each in found if each.known is not None]))
     assert recall > 0.7
     assert false / (2 * 5) < 1.5
