@@ -110,8 +110,8 @@ def joined(
 def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -> None:
     """Ours against Feast's store on one table.
 
-    Feast's joins each entity row with all rows of its symbol before it drops those that are too late or too old: its time goes with the
-    rows of a symbol, and with the views.
+    Feast's is an inner join on the symbol with inequalities of time, once a view, and keeps the latest row of each match afterwards
+    (`feast.infra.offline_stores.ibis.point_in_time_join`): more rows of a symbol and more views cost it more.
     """
     days, symbols, views = shape
     lake = Lake(folder / f"small{symbols}")
