@@ -12,7 +12,7 @@ from tapewatch.store.database.database import Database
 from tests.support.containers import HOME, USER, Container, ContainerError, container
 from tests.support.ports import free_port
 
-_SECRET = "hunter2"  # noqa: S105
+_SECRET = "hunter2"  # noqa: S105  # pragma: allowlist secret
 
 
 def scoring(found: Container) -> None:
