@@ -93,7 +93,7 @@ def test_the_demo_s_anomalies_are_listed(demo: tuple[Path, str], outside: Path) 
     listed = run(demo[0], "anomalies", "--format", "csv", cwd=outside).stdout
     rows = list(csv.DictReader(io.StringIO(listed)))
     assert rows
-    assert list(rows[0]) == ["symbol", "start", "end", "kind", "score", "market", "model", "reasons"]
+    assert list(rows[0]) == ["symbol", "start", "end", "kind", "score", "level", "market", "model", "reasons"]
     assert {row["symbol"].startswith("X:") for row in rows} == {True, False}, "both markets"
 
 
