@@ -51,7 +51,7 @@ def plain(bars: pl.DataFrame) -> pl.DataFrame:
 
 def write(database: Database, partition: Partition, rows: LiveRows) -> None:
     """As the collector does."""
-    for change in rows.of_market:
+    for change in rows.changes:
         LIVE_INFORMATION_BARS.check(change.rows)
         database.upsert(change.table, partition, change.rows)
         database.remove(change.table, partition, change.withdrawn)
@@ -61,7 +61,7 @@ def held(outputs: list[LiveRows]) -> pl.DataFrame:
     """What a reader holds who applies the changes in their order."""
     found: dict[tuple, dict] = {}
     for rows in outputs:
-        for change in rows.of_market:
+        for change in rows.changes:
             for row in change.rows.with_columns(_TEXT).iter_rows(named=True):
                 found[tuple(row[name] for name in LIVE_INFORMATION_BARS.key)] = row
             for key in change.withdrawn.with_columns(_TEXT).iter_rows():
@@ -81,7 +81,7 @@ def test_any_pieces_in_any_order_give_what_the_batch_gives(seed: int, size: int,
     expected = at_once([trades], [SESSION])
     assert expected.height > 60
     assert_frame_equal(held(outputs), expected, check_exact=True)
-    emitted = pl.concat([change.rows for rows in outputs for change in rows.of_market])
+    emitted = pl.concat([change.rows for rows in outputs for change in rows.changes])
     is_later = emitted["known_time"] > emitted["end_time"]
     assert is_later.any() == (late_s > 0)
     assert (emitted["known_time"] >= emitted["end_time"]).all()
@@ -98,7 +98,7 @@ def test_a_corrected_trade_moves_the_bars_after_it() -> None:
     wrong = some_trades.filter((pl.col("correction") == 0) & (pl.col("conditions").cast(pl.String) == ""))[60:61]
     tape.push(wrong.with_columns(correction=pl.lit(8, dtype=wrong.schema["correction"])), no_quotes)
     outputs.append(tape.close())
-    changed = outputs[-1].of_market[0]
+    changed = outputs[-1].changes[0]
     assert changed.rows.height > 1
     left = trades.join(wrong, on="sequence_number", how="anti")
     assert_frame_equal(held(outputs), at_once([left], [SESSION], (Clock.TICK,)), check_exact=True)
@@ -201,7 +201,7 @@ def test_a_late_trade_of_yesterday_corrects_the_bars_of_today(tmp_path: Path) ->
         found = outputs[session.date]
         assert expected.height
         assert_frame_equal(held(found), expected, check_exact=True)
-    assert sum(change.withdrawn.height for rows in outputs[sessions[1].date] for change in rows.of_market) > 0
+    assert sum(change.withdrawn.height for rows in outputs[sessions[1].date] for change in rows.changes) > 0
 
 
 def test_without_clocks_there_are_no_such_bars(tmp_path: Path) -> None:

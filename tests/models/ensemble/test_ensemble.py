@@ -244,7 +244,7 @@ def test_the_service_scores_as_the_detector_does_and_gives_hours(
     minutes = Minutes.of_frame(rows, scorer.features)
     scores = scorer.score(minutes)
     assert np.abs(scores - ensemble.score(rows)).max() <= 1e-6
-    assert scorer.score(minutes.take(7, 8)) == pytest.approx(scores[7:8], abs=1e-12)
+    assert scorer.score(minutes.take(slice(7, 8))) == pytest.approx(scores[7:8], abs=1e-12)
     assert scorer.score(minutes.take(slice(0, 0))).size == 0
     hours = scorer.hours(scores, minutes)
     assert hours is not None

@@ -53,7 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path / "home"))
     with Database(f"sqlite:///{tmp_path / 'home' / 'tapewatch.db'}") as database:
         database.replace_anomalies(
-            MONDAY, events(event(), event("MSFT", OPEN + 61 * MINUTE, kind="volume_spike", score=0.9))
+            MONDAY, events(event(), event("MSFT", OPEN + 61 * MINUTE, kind="volume_spike", score=0.9, hours=41.6))
         )
         database.replace_anomalies(Partition(OPEN.date(), Market.CRYPTO), events(event("X:BTC-USD")))
     return tmp_path / "home"
@@ -90,10 +90,10 @@ def test_csv_is_exact_and_alone_on_stdout(home: Path) -> None:
     result = run("anomalies", "--format", "csv")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "symbol,start,end,kind,score,market,model,reasons",
-        f"AAPL,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71,stocks,{_MODEL},{_REASONS}",
-        f"MSFT,2024-06-03T14:31:00Z,2024-06-03T14:34:00Z,volume_spike,0.9,stocks,{_MODEL},{_REASONS}",
-        f"X:BTC-USD,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71,crypto,{_MODEL},{_REASONS}",
+        "symbol,start,end,kind,score,level,market,model,reasons",
+        f"AAPL,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71,,stocks,{_MODEL},{_REASONS}",
+        f"MSFT,2024-06-03T14:31:00Z,2024-06-03T14:34:00Z,volume_spike,0.9,1 in 42 h,stocks,{_MODEL},{_REASONS}",
+        f"X:BTC-USD,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71,,crypto,{_MODEL},{_REASONS}",
     ]
 
 
@@ -358,7 +358,7 @@ def test_the_installed_command_writes_nothing_but_csv(home: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("symbol,start,end,kind,score,market,model,reasons\n")
+    assert done.stdout.startswith("symbol,start,end,kind,score,level,market,model,reasons\n")
     assert done.stdout.count("\n") == 4
     assert done.stderr == ""
 
