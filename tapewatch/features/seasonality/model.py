@@ -12,7 +12,6 @@ import polars as pl
 
 from tapewatch.features.robust import SCALE_QUANTILES, Floats, quantile, scale_of, shrunk
 from tapewatch.features.seasonality.measures import MEASURES, Measure, complete, panel_of
-from tapewatch.market.compiled import njit
 
 Flags = npt.NDArray[np.bool_]
 #: Minutes of a step of the profile; of the window of the level; and between the window's end and the minute that is judged, so
@@ -177,27 +176,13 @@ def _expected(sizes: Floats, profile: Floats, level: Floats, first: int = 0, beg
     The level is the mean of the window's sizes less their profile, drawn towards that of the earlier days. `first` is the minute
     since the open of the first row.
     """
+    from tapewatch.features.seasonality.kernel import window_sums  # noqa: PLC0415 - workers of the scoring service run without Numba
+
     bucket = np.minimum((first + np.arange(len(sizes))) // BUCKET, len(profile) - 1)
     seasonal = profile[bucket]
-    count, total = _window_sums(sizes - seasonal, begin)
+    count, total = window_sums(sizes - seasonal, begin, LAG, WINDOW)
     expected: Floats = seasonal[begin:] + (total + _PRIOR_MINUTES * level) / (count + _PRIOR_MINUTES)
     return expected
-
-
-@njit(cache=True, nogil=True)
-def _window_sums(values: Floats, begin: int) -> tuple[Floats, Floats]:
-    """Count and sum of the finite values of each row's window, from row `begin` on: those from `LAG` + `WINDOW` to `LAG` + 1 before.
-
-    Each window is summed anew, in order of time, so that a sum depends on its own values alone.
-    """
-    count, total = np.zeros((2, values.shape[0] - begin, values.shape[1]))
-    for row in range(begin, values.shape[0]):
-        for at in range(max(row - LAG - WINDOW, 0), row - LAG):
-            for column in range(values.shape[1]):
-                if np.isfinite(values[at, column]):
-                    count[row - begin, column] += 1.0
-                    total[row - begin, column] += values[at, column]
-    return count, total
 
 
 def _deviation(values: Floats, expected: Floats, base: Floats, is_signed: bool | Flags) -> Floats:
