@@ -4,10 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import streamlit as st
@@ -17,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 
 from dashboard import identity
-from dashboard.app import settle
 from dashboard.identity import Identity
 from dashboard.live.routes import ROUTES
 from dashboard.server import SWITCH_S
@@ -64,20 +62,14 @@ def _answers(address: str) -> bool:
         return False
 
 
-@asynccontextmanager
-async def _lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
-    settle()
-    yield {}
-
-
 def main(port: int) -> None:
     """Serve until SIGTERM."""
     identity.establish(lambda _: ANN)
     sys.setswitchinterval(SWITCH_S)
     options = {"browser.gatherUsageStats": False, "server.fileWatcherType": "none", "server.headless": True}
-    options |= {"client.toolbarMode": "minimal", "runner.postScriptGC": False}
+    options["client.toolbarMode"] = "minimal"
     config.get_config_options(force_reparse=True, options_from_flags=options)
-    app = st.App(_MAIN, routes=ROUTES, middleware=[Middleware(LoggedIn)], lifespan=_lifespan)
+    app = st.App(_MAIN, routes=ROUTES, middleware=[Middleware(LoggedIn)])
     uvicorn.run(
         app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1
     )
