@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.detections import anomalies, drift, explanations, importance, patterns, reports
+from assets.detections import anomalies, drift, explanations, importance, incidents, patterns, reports
 from assets.features import bins, by_minute, of_market, store
 from assets.labels import further_labels, labels
 from assets.models import autoencoder, champion, combination, comparing, forest, scan
@@ -23,7 +23,7 @@ _ASSET_MODULES = [
     *(by_minute, bins, of_market, store),
     *(labels, further_labels),
     *(forest, autoencoder, combination, comparing, scan, champion),
-    *(anomalies, patterns, explanations, importance, drift, reports),
+    *(anomalies, incidents, patterns, explanations, importance, drift, reports),
     bento,
     *(days, judged),
 ]

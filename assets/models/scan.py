@@ -1,14 +1,12 @@
-"""The scan: a detector of bins of five seconds, fitted and judged on whole days, and the incidents that it finds."""
+"""The scan: a detector of bins of five seconds, fitted and judged on whole days."""
 
 from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import BaseModel
 
 from assets.models.forest import TrainingConfig
-from assets.shared.about import about, about_days, about_table
-from assets.shared.checks import Checked, commit_days
+from assets.shared.about import about, about_table
 from assets.shared.config import config_of, plain
 from assets.tape.loading import warn
 from models.base import DetectorError
@@ -16,9 +14,7 @@ from models.scan.tail import HOURS
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.labels.training.splits import split_days
-from tapewatch.market.instruments import Partition
-from tapewatch.market.tables.derived import BINS_5S, INCIDENTS, SCAN_EVALUATION
-from tapewatch.store.lake.inputs import record_inputs
+from tapewatch.market.tables.derived import BINS_5S, SCAN_EVALUATION
 
 #: Name of the experiment and of the registered model.
 SCAN = "scan"
@@ -33,12 +29,6 @@ class ScanConfig(TrainingConfig):
     hours: float = HOURS
     copies: int = 9
     most_rows: int = 6_000_000
-
-
-class IncidentsConfig(BaseModel):
-    """Which registered scan to use, as `scan/3`; by default the champion."""
-
-    model: str = ""
 
 
 @dg.asset(
@@ -131,35 +121,3 @@ def scan_champion(
     run = dg.MetadataValue.url(registry.run_url(champion.run_id))
     context.add_output_metadata({"champion": champion.version, "mlflow_run": run, "reason": reason})
     return {"name": champion.name, "version": champion.version, "run_id": champion.run_id}
-
-
-@dg.asset(
-    **about_days(INCIDENTS, "numba", "sqlalchemy", is_day_by_day=True),
-    ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
-    deps=[["models", "scan_champion"]],
-    config_schema=plain(IncidentsConfig),
-)
-def incidents(
-    context: dg.AssetExecutionContext,
-    bins_5s: LakeTable,
-    model_registry: ModelRegistryResource,
-    database: DatabaseResource,
-) -> Checked:
-    """What the scan finds, one row for all kinds within ten minutes of a symbol; none in markets that it never learnt."""
-    from assets.models import scan_in_use  # noqa: PLC0415 - as above
-    from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - as above
-
-    collectors = model_registry.champion_file(SCAN)
-    find = scan_in_use.finder(
-        model_registry.open(), SCAN, config_of(context, IncidentsConfig).model, collectors=collectors
-    )
-    if find is None:
-        warn(context, "there is no scan yet: train one with the job train_detectors, on two days of trades or quotes")
-
-    def found(day: Partition) -> pl.DataFrame:
-        rows = find(bins_5s.read(day), day) if find else INCIDENTS.empty()
-        database.open().replace_day(INCIDENTS, day, rows)
-        record_inputs(bins_5s.lake, INCIDENTS, day, SOURCES[INCIDENTS.name])
-        return rows
-
-    yield from commit_days(context, INCIDENTS, bins_5s.lake, found)

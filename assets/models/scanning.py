@@ -12,7 +12,7 @@ from assets.models.labelled import tapes_of
 from assets.models.scan_in_use import loaded
 from models.scan.detector import Day, ScanDetector
 from models.scan.evaluation import ScanEvaluation, evaluate_incidents
-from models.scan.examples import with_copies
+from models.scan.fitting.examples import with_copies
 from resources.mlflow_registry import ModelRegistry
 from resources.model_logging import log_inputs
 from resources.scan_pyfunc import as_pandas, found

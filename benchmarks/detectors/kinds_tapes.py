@@ -10,7 +10,7 @@ import polars as pl
 from benchmarks.measuring import joined, synthetic_days
 from models.anomaly_classifier.examples import injected
 from models.scan.detector import Day
-from models.scan.examples import with_copies
+from models.scan.fitting.examples import with_copies
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure

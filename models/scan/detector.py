@@ -12,11 +12,11 @@ import polars as pl
 from models.base import DetectorError
 from models.manifest import MANIFEST_NAME, file_hash
 from models.scan import storage
-from models.scan.fitting import fit_market
+from models.scan.fitting.learning import Copy
+from models.scan.fitting.market import fit_market
 from models.scan.incidents import Incidents, incidents
 from models.scan.inputs import inputs_of
 from models.scan.layout import KINDS, STATISTICS
-from models.scan.learning import Copy
 from models.scan.market_scan import Floats, MarketScan
 from models.scan.tail import HOURS, HOURS_AT_ZERO, surprise_of
 from models.scan.wording import WORDING

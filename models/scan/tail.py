@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-#: The setting by default: one alert of a symbol's ordinary tape in so many hours. The ensemble's is more than twice as many: the scan
-#: is earlier, and names what it finds.
+#: By default a symbol's ordinary tape raises one alert in this number of hours. The ensemble's number is more than twice as large: the
+#: scan is earlier, and names what it finds.
 HOURS: Final = 2.5
 #: Surprise 0 is one ordinary incident in 390 minutes.
 HOURS_AT_ZERO: Final = 6.5

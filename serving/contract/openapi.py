@@ -196,7 +196,7 @@ def _alert_parameters(names: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         "level": ({"type": "string", "enum": list(LEVELS)}, "alerts of this severity"),
         "one_in_hours": (
             {"type": "number", "minimum": 0, "maximum": 1e9},
-            "incidents and anomalies that ordinary tape brings at most once in so many hours",
+            "incidents and anomalies that ordinary tape brings at most once in this number of hours",
         ),
         "source": ({"type": "string", "enum": ["alert", "incident", "anomaly"]}, "live rules, scan or detector"),
         "limit": ({"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100}, "the most that are listed"),

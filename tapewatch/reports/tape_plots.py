@@ -156,7 +156,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _place(figure: Figure, letters: int) -> None:
-    """Leave room for labels of so many letters at the left and for the longest legend at the right.
+    """Leave room for labels at the left, given their longest number of letters, and for the longest legend at the right.
 
     Matplotlib's own layouts draw every figure once more to measure it, which takes most of the time of a small run's plots.
     """

@@ -45,11 +45,11 @@ def second(home: Path, variables: Mapping[str, str]) -> None:
 
 def _everywhere(full: str, newer: str) -> dict[str, dict[str, str]]:
     """What every part refuses: the sign of its message, and the settings."""
-    nobody = f"127.0.0.1:{free_port()}"
+    closed = f"127.0.0.1:{free_port()}"
     return {
         "set TAPEWATCH_TOKEN to a secret": {"TAPEWATCH_HOST": "0.0.0.0"},  # noqa: S104
         "start the server, or correct the address": {
-            "TAPEWATCH_DATABASE_URL": f"postgresql://me:{_SECRET}@{nobody}/tapes"
+            "TAPEWATCH_DATABASE_URL": f"postgresql://me:{_SECRET}@{closed}/tapes"
         },
         f"the volume of {full} is full": {"TAPEWATCH_HOME": full},
         "newer than this Tapewatch": {"TAPEWATCH_DATABASE_URL": newer},

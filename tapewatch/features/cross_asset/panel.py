@@ -35,7 +35,7 @@ class Panel:
     market: Array
 
     def known_by(self, minutes: int) -> Array:
-        """When the bars of so many minutes up to each minute's end were all known, ns UTC; 0 without a bar."""
+        """When the bars of the last `minutes` minutes up to each minute's end were all known, ns UTC; 0 without a bar."""
         latest = np.zeros(self.prices.shape[0], np.int64)
         np.maximum.at(latest, self.minute, flat(self.bars["known_time"]))
         padded = np.concatenate([np.zeros(minutes - 1, np.int64), latest])

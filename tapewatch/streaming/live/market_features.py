@@ -110,6 +110,6 @@ class LiveMarketFeatures:
         return emitted.replaced_since(regimes(self._bars, self._session, model, through_ns=ended), start)
 
     def _ended(self, through: int, minutes: int) -> int:
-        """The end of the last step of so many minutes that has ended; the open before the first."""
+        """The end of the last step of `minutes` minutes that has ended; the open before the first."""
         start, step = self._session.regular_start, minutes * NS_PER_MINUTE
         return start + max(0, min(through, self._session.regular_end) - start) // step * step

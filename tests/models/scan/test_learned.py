@@ -10,11 +10,11 @@ import pytest
 from models.scan.calibration import BINS_A_DAY, peaks
 from models.scan.detector import Day, ScanDetector
 from models.scan.evaluation import evaluate_incidents
-from models.scan.examples import with_copies
+from models.scan.fitting.examples import with_copies
+from models.scan.fitting.learning import Copy, fit_names, fit_odds
 from models.scan.incidents import incidents
 from models.scan.layout import KINDS, STATISTICS
 from models.scan.learned import BENDS, HIGHEST, LOWEST, Additive, bent, likeliest
-from models.scan.learning import Copy, fit_names, fit_odds
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.labels.injection.strengths import Nature, inject_at_strengths
 from tests.support.scans import tape, weights

@@ -48,9 +48,9 @@ def test_json_arrow_and_the_detector_give_the_same_scores(served: Served) -> Non
     by_arrow = served.client.post("/score", content=stream(given), headers=ARROW).raise_for_status().json()
     assert by_json["results"] == by_arrow["results"]
     wanted = {**ARROW, "accept": ARROW["content-type"]}
-    told = pa.ipc.open_stream(served.client.post("/score", content=stream(given), headers=wanted).content).read_all()
-    assert told["score"].to_pylist() == [each["score"] for each in by_json["results"]]
-    assert told["one_in_hours"].to_pylist() == [each.get("one_in_hours") for each in by_json["results"]]
+    answer = pa.ipc.open_stream(served.client.post("/score", content=stream(given), headers=wanted).content).read_all()
+    assert answer["score"].to_pylist() == [each["score"] for each in by_json["results"]]
+    assert answer["one_in_hours"].to_pylist() == [each.get("one_in_hours") for each in by_json["results"]]
     scorer = served.deployment.slot.scorer
     expected = scorer.detector.score(Minutes.of_frame(rows, scorer.features))
     assert [each["score"] for each in by_json["results"]] == expected.tolist()
@@ -66,9 +66,9 @@ def test_an_answer_in_arrow_says_what_the_one_in_json_says(served: Served) -> No
     times = [AT, AT, AT - dt.timedelta(days=365), AT]
     rows = [ROW | {"symbol": name, "event_time": time.isoformat()} for name, time in zip(odd, times, strict=True)]
     for path, body in (("/score", rows * 100), ("/score?reasons=true", rows), ("/explain", rows[1:2])):
-        told = served.client.post(path, json={"rows": body}, headers={"accept": ARROW["content-type"]})
-        assert told.raise_for_status().headers["content-type"] == ARROW["content-type"]
-        table = pa.ipc.open_stream(told.content).read_all()
+        by_arrow = served.client.post(path, json={"rows": body}, headers={"accept": ARROW["content-type"]})
+        assert by_arrow.raise_for_status().headers["content-type"] == ARROW["content-type"]
+        table = pa.ipc.open_stream(by_arrow.content).read_all()
         answer = served.client.post(path, json={"rows": body}).json()
         found = [msgspec.convert(row, Verdict) for row in map(_without_nulls, table.to_pylist())]
         assert found == [msgspec.convert(each, Verdict) for each in answer["results"]]

@@ -6,9 +6,9 @@ import numpy as np
 
 from models.base import DetectorError
 from models.scan.calibration import Scale, fit_scale, fit_tail
+from models.scan.fitting.learning import Copy, fit_names, fit_odds
 from models.scan.layout import KINDS, STATISTICS
 from models.scan.learned import Learned
-from models.scan.learning import Copy, fit_names, fit_odds
 from models.scan.market_scan import Floats, MarketScan, highest_of_kind, statistics
 from models.scan.profile import fit_usual
 from models.scan.tail import HOURS, Tail, surprise_of
