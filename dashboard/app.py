@@ -23,6 +23,7 @@ from dashboard.access.entrance import Entrance
 from dashboard.access.gate import ACCESS, Gate
 from dashboard.access.pages import FILES, file
 from dashboard.access.people import People
+from dashboard.departures import Departures
 from dashboard.metrics import Counting, Figures
 from tapewatch.accounts.login import Door
 from tapewatch.accounts.sealing import Seal, key_file
@@ -53,7 +54,7 @@ def application(settings: Settings, script: Path = SCRIPT) -> st.App:
         database.close()
 
     counting = Middleware(Counting, figures=figures)
-    return st.App(script, routes=routes, middleware=[counting, *middleware], lifespan=lifespan)
+    return st.App(script, routes=routes, middleware=[counting, *middleware, Middleware(Departures)], lifespan=lifespan)
 
 
 def entrance(
