@@ -1,7 +1,6 @@
 """A point-in-time join by Feast's DuckDB store: JSON on standard input; seconds, CPU seconds and the sum of the first feature as JSON on standard output.
 
-Input: folder (for the registry), source (Parquet files), asked (entity rows in Parquet), features (how many), views (how many feature
-views share them).
+Input: folder (for the registry), source (Parquet files), asked (entity rows in Parquet), features (how many).
 """
 
 import datetime as dt
@@ -39,20 +38,15 @@ def main() -> None:
     source = FileSource(
         name="wide", path=given["source"], timestamp_field="event_time", created_timestamp_column="known_time"
     )
-    views = [
-        FeatureView(
-            name=f"wide{view}",
-            entities=[symbol],
-            ttl=dt.timedelta(days=1),
-            source=source,
-            schema=[
-                Field(name=f"f{number:03d}", dtype=Float64) for number in range(view, given["features"], given["views"])
-            ],
-        )
-        for view in range(given["views"])
-    ]
+    view = FeatureView(
+        name="wide",
+        entities=[symbol],
+        ttl=dt.timedelta(days=1),
+        source=source,
+        schema=[Field(name=f"f{number:03d}", dtype=Float64) for number in range(given["features"])],
+    )
     store = store_of(Path(given["folder"]))
-    store.apply([symbol, *views, FeatureService(name="wide", features=views)])
+    store.apply([symbol, view, FeatureService(name="wide", features=[view])])
     asked = pd.read_parquet(given["asked"])
     service = store.get_feature_service("wide")
     begun, begun_cpu = time.perf_counter(), time.process_time()

@@ -34,9 +34,9 @@ from tests.support.redis import redis_server
 _START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 _DAY_MINUTES = 390
 _SYMBOLS = 10_000
-#: Days, symbols and feature views: five million minutes each.
-Shape = tuple[int, int, int]
-_SHAPES: tuple[Shape, ...] = ((64, 200, 1), (64, 200, 4), (256, 50, 1), (640, 20, 1))
+#: Days and symbols: five million minutes each, a quarter and a year.
+Shape = tuple[int, int]
+_SHAPES: tuple[Shape, ...] = ((64, 200), (256, 50))
 _PEER = ("feast[duckdb]>=0.67,<0.68", "pandas<3")
 _PEER_SCRIPT = Path(__file__).parents[1] / "peers" / "feast_duckdb.py"
 
@@ -81,25 +81,20 @@ def entity_rows(count: int, days: int, symbols: int) -> pd.DataFrame:
     )
 
 
-def joined(
-    config: RepoConfig, source: str, features: int, rows: pd.DataFrame, views: int = 1
-) -> tuple[float, float, float]:
-    """Seconds of a join through Feast, its CPU seconds, and the sum of its first feature; `views` feature views share the features."""
+def joined(config: RepoConfig, source: str, features: int, rows: pd.DataFrame) -> tuple[float, float, float]:
+    """Seconds of a join through Feast, its CPU seconds, and the sum of its first feature."""
     feature_source = FileSource(
         name="wide", path=source, timestamp_field="event_time", created_timestamp_column="known_time"
     )
-    every = [
-        FeatureView(
-            name=f"wide{view}",
-            entities=[SYMBOL],
-            ttl=dt.timedelta(days=1),
-            source=feature_source,
-            schema=[Field(name=f"f{number:03d}", dtype=Float64) for number in range(view, features, views)],
-        )
-        for view in range(views)
-    ]
+    view = FeatureView(
+        name="wide",
+        entities=[SYMBOL],
+        ttl=dt.timedelta(days=1),
+        source=feature_source,
+        schema=[Field(name=f"f{number:03d}", dtype=Float64) for number in range(features)],
+    )
     store = FeatureStore(config=config)
-    store.apply([SYMBOL, *every, FeatureService(name="wide", features=every)])
+    store.apply([SYMBOL, view, FeatureService(name="wide", features=[view])])
     service = store.get_feature_service("wide")
     begun, begun_cpu = time.perf_counter(), time.process_time()
     found = store.get_historical_features(rows, service).to_arrow()
@@ -110,27 +105,24 @@ def joined(
 def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -> None:
     """Ours against Feast's store on one table.
 
-    Feast's is an inner join on the symbol with inequalities of time, once a view, and keeps the latest row of each match afterwards
-    (`feast.infra.offline_stores.ibis.point_in_time_join`): more rows of a symbol and more views cost it more.
+    Feast's is an inner join on the symbol with inequalities of time, and keeps the latest row of each match afterwards
+    (`feast.infra.offline_stores.ibis.point_in_time_join`): more rows of a symbol cost it more.
     """
-    days, symbols, views = shape
+    days, symbols = shape
     lake = Lake(folder / f"small{symbols}")
     height = write_table(lake, days, symbols, features)
     table = lake.root / "features" / "wide"
     asked = entity_rows(rows, days, symbols)
     asked.to_parquet(folder / "asked.parquet")
-    print(
-        f"{rows:,} entity rows, {height:,} rows of {features} features; {symbols} symbols, {days} days, {views} view(s)"
-    )
+    print(f"{rows:,} entity rows, {height:,} rows of {features} features; {symbols} symbols, {days} days")
     given = {
-        "folder": str(folder / f"peer{symbols}-{views}"),
+        "folder": str(folder / f"peer{symbols}"),
         "source": f"{table}/market=stocks/*/part.parquet",
         "asked": str(folder / "asked.parquet"),
         "features": features,
-        "views": views,
     }
     python = environment("feast", _PEER)
-    joined(repo_config(folder / f"first{symbols}-{views}"), str(table), features, asked, views)
+    joined(repo_config(folder / f"first{symbols}"), str(table), features, asked)
     ours, theirs = [], []
     for number in range(rounds):
         done = subprocess.run(
@@ -139,8 +131,8 @@ def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -
         peer = json.loads(done.stdout)
         theirs.append((peer["seconds"], peer["cpu"]))
         for again in range(3):
-            config = repo_config(folder / f"ours{symbols}-{views}-{number}{again}")
-            seconds, cpu, total = joined(config, str(table), features, asked, views)
+            config = repo_config(folder / f"ours{symbols}-{number}{again}")
+            seconds, cpu, total = joined(config, str(table), features, asked)
             ours.append((seconds, cpu))
             if abs(total - peer["sum"]) > 1e-6:
                 raise AssertionError(f"the two joins differ: {total} and {peer['sum']}")
@@ -220,8 +212,8 @@ def main() -> None:
                 online(folder, "Redis", url)
         if not asked.only_comparisons:
             wide(folder, asked.rows)
-        for days, symbols, views in _SHAPES:
-            compare(folder, asked.peer_rows, (days // asked.shrink, symbols, views), 8, asked.rounds)
+        for days, symbols in _SHAPES:
+            compare(folder, asked.peer_rows, (days // asked.shrink, symbols), 8, asked.rounds)
 
 
 if __name__ == "__main__":
