@@ -69,4 +69,4 @@ def _quantiles(column: Floats, weight: Floats, percentiles: Floats) -> Floats:
     last = column.size - 1
     at = np.minimum(np.searchsorted(summed, wanted), last)
     is_between = summed[at] - wanted > np.finfo(np.float64).eps
-    return np.where(is_between, column[at], (column[at] + column[np.minimum(at + 1, last)]) / 2)
+    return np.asarray(np.where(is_between, column[at], (column[at] + column[np.minimum(at + 1, last)]) / 2))
