@@ -16,6 +16,8 @@ DCLINT := 3.1.0
 # How many changes `make mutation` tries, and which.
 CHANGES ?= 60
 SEED ?= 1
+# Runs targets beside each other; each one's output comes in one piece, and none hides the failure of another.
+BESIDE := $(MAKE) --no-print-directory --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
@@ -23,7 +25,7 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast lint audit bench bench-detection reliability oracles mutation images system clean
+.PHONY: help install demo up test test-fast lint lint-types lint-rules lint-secrets audit bench bench-detection reliability oracles mutation images system clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -54,10 +56,17 @@ test-fast: install ## Most tests: those that need no service and little time, un
 	$(PYTEST) -m "not slow and not long"
 
 lint: install ## Ruff, mypy --strict, import rules, secret scan
+	@$(BESIDE) lint-types lint-rules lint-secrets
+
+lint-types:
+	$(RUN)/mypy
+
+lint-rules:
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/mypy
 	$(RUN)/lint-imports
+
+lint-secrets:
 	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --baseline .secrets.baseline
 
 audit: install ## Known vulnerabilities in the locked dependencies; careless settings of images, compose files, templates and chart

@@ -1,9 +1,11 @@
 """Compiles all kernels for the types in use, so that no process has to. Run: python -m tapewatch.compile_kernels"""
 
 import datetime as dt
+import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -41,28 +43,40 @@ _BAR_PAGE = b'{"results": [{"v": 10, "vw": 1.5, "o": 1, "c": 2, "h": 2, "l": 1, 
 
 
 def main() -> None:
-    """Run every step and report what was compiled and what was kept from before."""
+    """Run every step, in two processes, and report what was compiled and what was kept from before."""
     start = time.monotonic()
-    for name, step in _steps():
-        if sys.stderr.isatty():
-            print(f"\rCompiling kernels: {name:<24}", end="", file=sys.stderr, flush=True)  # noqa: T201
-        step()
-    compiled = sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels)
-    kept = sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        beside = other.submit(_run, _of_batches)
+        compiled, kept = map(sum, zip(_run(_of_streams), beside.result(), strict=True))
     took = time.monotonic() - start
     wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
     print(f"{wipe}Kernels: {compiled} compiled, {kept} kept from before, {took:.0f} s", file=sys.stderr)  # noqa: T201
 
 
-def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
-    tape = SyntheticTape(seed=1)
+Step = tuple[str, Callable[[], object]]
+
+
+def _run(steps: Callable[[SyntheticTape], Iterable[Step]]) -> tuple[int, int]:
+    """Run the steps; how many functions were compiled in this process, and how many were kept from before."""
+    for name, step in steps(SyntheticTape(seed=1)):
+        if sys.stderr.isatty():
+            print(f"\rCompiling kernels: {name:<24}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        step()
+    compiled = sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels)
+    return compiled, sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels)
+
+
+def _of_streams(tape: SyntheticTape) -> Iterator[Step]:
     for market in Market:
         yield f"stream, {market}", partial(warm_up, market, DetectionConfig.load())
+    yield "scan", partial(_scan, tape)
+
+
+def _of_batches(tape: SyntheticTape) -> Iterator[Step]:
     for market in Market:
         if tape.symbols(market):
             yield f"synthetic day, {market}", partial(_day, tape, market)
     yield "symbols of a market", partial(_market, tape)
-    yield "scan", partial(_scan, tape)
     yield "trading", partial(_trades, tape)
     yield "bet sizes", _bet_sizes
     yield "trees", _trees

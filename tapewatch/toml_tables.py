@@ -1,5 +1,6 @@
 """Reads a TOML file of settings section by section; every error names the file, the section and the field."""
 
+import threading
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 Section = TypeVar("Section", bound=msgspec.Struct)
+# msgspec prepares a class at its first use. A second thread that uses the class meanwhile crashes the process.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class TomlTable:
@@ -54,6 +57,7 @@ class TomlTable:
             error: a field is missing, unknown or malformed.
         """
         try:
-            return msgspec.convert(entry, kind)
+            with _ONE_AT_A_TIME:
+                return msgspec.convert(entry, kind)
         except msgspec.ValidationError as cause:
             raise self.fault(f"[{where}]: {cause}") from cause

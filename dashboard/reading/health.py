@@ -18,6 +18,8 @@ from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus
 
 _ANSWER_S = 1.0
+# Made here, since a page's threads may not be the first to use the class: msgspec prepares it without a lock.
+_status = msgspec.json.Decoder(CollectorStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def collectors(first_port: int, markets: Iterable[Market] = tuple(Market)) -> di
         address = f"http://{LOOPBACK}:{first_port + list(Market).index(market)}/status"
         try:
             answer = httpx.get(address, timeout=_ANSWER_S, trust_env=False, verify=False)  # noqa: S501 - plain HTTP
-            status = msgspec.json.decode(answer.content, type=CollectorStatus)
+            status = _status.decode(answer.content)
         except (httpx.HTTPError, msgspec.DecodeError):
             continue
         if status.market == market:

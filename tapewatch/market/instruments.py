@@ -4,13 +4,10 @@ import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from zoneinfo import ZoneInfo
 
-from tapewatch.market import cme
-
-if TYPE_CHECKING:
-    import exchange_calendars
+from tapewatch.market import cme, new_york
 
 NEW_YORK = ZoneInfo("America/New_York")
 UTC = ZoneInfo("UTC")
@@ -18,7 +15,6 @@ NS_PER_SECOND = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_SECOND
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_FIRST_SESSION = "1990-01-02"
 _PRE_MARKET_OPEN = dt.time(4)
 _POST_MARKET_CLOSE = dt.time(20)
 _HALF_DAY_POST_MARKET_CLOSE = dt.time(17)
@@ -60,7 +56,6 @@ _FLAT_FILE_FOLDERS = {
 TICKER_PREFIX = {Market.CRYPTO: "X:", Market.FOREX: "C:", Market.INDICES: "I:", Market.OPTIONS: "O:"}
 #: Markets whose symbols are pairs, and whose days are UTC days.
 PAIRED = (Market.CRYPTO, Market.FOREX)
-_NEW_YORK_CALENDAR = "XNYS"
 
 
 class CalendarError(ValueError):
@@ -130,13 +125,6 @@ class Session:
         return (self.regular_end - self.regular_start) // NS_PER_MINUTE
 
 
-@lru_cache(maxsize=4)
-def _calendar(name: str) -> "exchange_calendars.ExchangeCalendar":
-    import exchange_calendars  # noqa: PLC0415 - with pandas half a second, which not every command needs
-
-    return exchange_calendars.get_calendar(name, start=_FIRST_SESSION)
-
-
 def _ns(date: dt.date, time: dt.time, zone: dt.tzinfo) -> int:
     return (dt.datetime.combine(date, time, zone) - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
 
@@ -145,7 +133,7 @@ def _ns(date: dt.date, time: dt.time, zone: dt.tzinfo) -> int:
 def session_of(market: Market, date: dt.date) -> Session | None:
     """The hours of `market` on `date`, or None where it does not trade that day.
 
-    Stocks, options and indices follow the New York Stock Exchange (exchange_calendars), futures the CME (`cme`); crypto never
+    Stocks, options and indices follow the New York Stock Exchange (`new_york`), futures the CME (`cme`); crypto never
     closes; forex closes from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days. `day_*` and `extended_*` are
     as long as the market's longest product trades; `hours.expected_minutes` has the hours of each symbol.
 
@@ -159,18 +147,16 @@ def session_of(market: Market, date: dt.date) -> Session | None:
         if open_ >= close:
             return None
         return Session(market, date, start, end, open_, close, open_, close)
-    calendar = _calendar(_NEW_YORK_CALENDAR)
-    import pandas as pd  # noqa: PLC0415 - as above
-
-    label = pd.Timestamp(date)
-    if not calendar.first_session <= label <= calendar.last_session:
-        known = f"{calendar.first_session:%Y-%m-%d} to {calendar.last_session:%Y-%m-%d}"
+    sessions = new_york.sessions()
+    last = next(reversed(sessions))
+    if not new_york.FIRST <= date <= last:
+        known = f"{new_york.FIRST} to {last}"
         raise CalendarError(f"no trading calendar of {market} for {date}: sessions are known from {known}")
     if market is Market.FUTURES:
         return _futures_session(date)
-    if not calendar.is_session(label):
+    if date not in sessions:
         return None
-    regular_start, regular_end = calendar.session_open(label).value, calendar.session_close(label).value
+    regular_start, regular_end = sessions[date]
     day_start, day_end = _ns(date, dt.time(), NEW_YORK), _ns(next_day, dt.time(), NEW_YORK)
     if market is not Market.STOCKS:
         longest = regular_end + _AFTER_STOCKS_NS

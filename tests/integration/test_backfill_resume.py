@@ -1,10 +1,12 @@
-"""A backfill that is killed and restarted gives the same result as an undisturbed one and fetches no finished day twice."""
+"""A backfill that is stopped by Ctrl-C, or killed, and run again gives the result of an undisturbed one and fetches no finished day twice."""
 
 import datetime as dt
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,56 +20,95 @@ from tests.support.held_tape import HeldTape
 
 pytestmark = pytest.mark.slow
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-FIRST, LAST = dt.date(2024, 6, 3), dt.date(2024, 6, 10)
+FIRST, LAST = dt.date(2024, 6, 3), dt.date(2024, 6, 6)
 DAYS = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, FIRST, LAST)]
 PATIENCE_S = 400
+SEED = 5
 
 
-def start(home: Path, base_url: str) -> "subprocess.Popen[bytes]":
-    environment = os.environ | {
+def start(home: Path, base_url: str) -> "subprocess.Popen[str]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TAPEWATCH_", "POLYGON_"))}
+    environment |= {
         "TAPEWATCH_HOME": str(home),
-        "POLYGON_API_KEY": "resume-test",  # pragma: allowlist secret
+        "POLYGON_API_KEY": "advanced-test",  # pragma: allowlist secret
         "POLYGON_BASE_URL": base_url,
         "POLYGON_TIER_STOCKS": "advanced",
-        "TAPEWATCH_SYMBOLS_STOCKS": "AAPL,MSFT",
     }
-    command = "from orchestration.cli.app import app; app()"
-    arguments = ["backfill", "--market", "stocks", "--from", str(FIRST), "--to", str(LAST)]
-    return subprocess.Popen([sys.executable, "-c", command, *arguments], cwd=CHECKOUT, env=environment)
+    command = [str(Path(sys.executable).parent / "tapewatch"), "backfill", "-m", "stocks", "--symbols", "AAPL,TSLA"]
+    command += ["--from", str(FIRST), "--to", str(LAST)]
+    return subprocess.Popen(command, cwd=home.parent, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_days(lake: Lake, process: "subprocess.Popen[bytes]", count: int) -> None:
+def backfill(home: Path, base_url: str) -> str:
+    process = start(home, base_url)
+    output = process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    home = tmp_path_factory.mktemp("undisturbed")
+    with serving(SyntheticTape(SEED), clock=Clock(time.time_ns())) as base_url:
+        backfill(home, base_url)
+    return Lake(home / "lake")
+
+
+def wait(process: "subprocess.Popen[str]", is_there: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while len(lake.partitions(TRADES)) < count:
-        assert process.poll() is None, "the backfill ended before it could be killed"
+    while not is_there():
+        assert process.poll() is None, "the backfill ended before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_killed_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
-    killed, undisturbed = Lake(tmp_path / "killed" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
-    # It is killed after three days at the latest.
-    tape = HeldTape(SyntheticTape(3), "trades", DAYS[3].date)
-    with serving(tape, clock=Clock(time.time_ns())) as base_url:
+def assert_equal(lake: Lake, undisturbed: Lake) -> None:
+    for table in (TRADES, QUOTES, BARS):
+        assert lake.partitions(table) == undisturbed.partitions(table) == DAYS
+        for day in DAYS:
+            assert lake.read(table, day).equals(undisturbed.read(table, day)), (table.name, day)
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_resumes(tmp_path: Path, undisturbed: Lake) -> None:
+    stopped = Lake(tmp_path / "stopped" / "lake")
+    # It is stopped after two days at the latest.
+    tape = HeldTape(SyntheticTape(SEED), "quotes", DAYS[2].date)
+    with serving(tape, clock=Clock(time.time_ns())) as same_market:
         with tape.held():
-            process = start(tmp_path / "killed", base_url)
+            process = start(tmp_path / "stopped", same_market)
+            wait(process, lambda: len(stopped.partitions(QUOTES)) >= 2)
+            process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=PATIENCE_S)[1]
+        assert process.returncode == 130, output
+        assert "Stopped. Of 4 days the lake holds" in output
+        assert "Traceback" not in output
+        assert not list(Path(stopped.root).rglob("*.tmp"))
+        kept = {day: stopped.path(QUOTES, day).stat().st_mtime_ns for day in stopped.partitions(QUOTES)[:-1]}
+        assert kept
+        assert "Estimate: about" in backfill(tmp_path / "stopped", same_market)
+    assert {day: stopped.path(QUOTES, day).stat().st_mtime_ns for day in kept} == kept
+    assert_equal(stopped, undisturbed)
+
+
+def test_killed_and_resumed_equals_undisturbed(tmp_path: Path, undisturbed: Lake) -> None:
+    killed = Lake(tmp_path / "killed" / "lake")
+    # It is killed after three days at the latest.
+    tape = HeldTape(SyntheticTape(SEED), "trades", DAYS[3].date)
+    with serving(tape, clock=Clock(time.time_ns())) as same_market:
+        with tape.held():
+            process = start(tmp_path / "killed", same_market)
             try:
-                wait_for_days(killed, process, 3)
+                wait(process, lambda: len(killed.partitions(TRADES)) >= 3)
             finally:
                 process.kill()
-                process.wait()
+                process.communicate()
         # A day killed between writing trades and quarantine is not finished: the quarantine would be lost.
         done = [p for p in killed.partitions(TRADES) if killed.exists(quarantine_of(TRADES), p)]
         assert 2 <= len(done) < len(DAYS)
         stamps = {partition: killed.path(TRADES, partition).stat().st_mtime_ns for partition in done}
-        for home in ("killed", "undisturbed"):
-            assert start(tmp_path / home, base_url).wait(PATIENCE_S) == 0
+        backfill(tmp_path / "killed", same_market)
     assert {p: killed.path(TRADES, p).stat().st_mtime_ns for p in done} == stamps
-    for table in (TRADES, QUOTES, BARS):
-        assert killed.partitions(table) == undisturbed.partitions(table) == DAYS
-        for partition in DAYS:
-            assert killed.read(table, partition).equals(undisturbed.read(table, partition)), (table.name, partition)
+    assert_equal(killed, undisturbed)
     # An empty file of a writer that was killed as it began goes an hour later.
     leftovers = [path for path in Path(killed.root).rglob("*.tmp") if path.stat().st_size]
     assert not leftovers
