@@ -86,7 +86,8 @@ def check_started(target: str, home: Path, **given: str) -> None:
 def check_collector(home: Path) -> None:
     with running_emulator() as emulator:
         given = {
-            "POLYGON_API_KEY": "any",  # pragma: allowlist secret
+            "POLYGON_API_KEY": "advanced-images",  # pragma: allowlist secret
+            "POLYGON_TIER_STOCKS": "advanced",
             "POLYGON_BASE_URL": emulator.base_url,
             "POLYGON_WS_URL": emulator.ws_url,
         }
@@ -103,22 +104,12 @@ def check_labeller(home: Path) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapewatch-s3-"))
         s3 = stack.enter_context(s3_server(Path(folder)))
         place = f"s3://{s3.bucket()}/labels"
-        found = stack.enter_context(container("labeller", home, {**ports(), **s3.environment}))
+        given = {**ports(), **s3.environment, "TAPEWATCH_LABEL_AUTHORS": "ann"}
+        found = stack.enter_context(container("labeller", home, given))
         check_closed(found)
-        add = [
-            "labels",
-            "add",
-            "AAPL",
-            "volume_spike",
-            "--from",
-            "2024-06-03T18:20",
-            "--to",
-            "2024-06-03T18:30",
-            "--author",
-            "ann",
-        ]
+        add = "labels add AAPL volume_spike --from 2024-06-03T18:20 --to 2024-06-03T18:30 --author ann"
         for words in (
-            ["tapewatch", *add],
+            ["tapewatch", *add.split()],
             [*found.entrypoint, "--push-to-cloud", place, "--upsert"],
             [*found.entrypoint, "--pull-from-cloud", place],
         ):
