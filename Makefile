@@ -98,7 +98,7 @@ oracles: install ## Accounts, statistics, labels and bars against other librarie
 mutation: install ## Do the tests notice? 60 random one-operator changes, 85 % must fail a test; SEED=2 draws others
 	$(RUN)/python -m tests.mutation --rooms market,labels,features,bars,store,models --changes $(CHANGES) --seed $(SEED)
 
-system: install ## The browser and the Redis that tests use: installed where they may be, else named
+system: install ## What tests run besides Python: installed where it may be, else named
 	@command -v curl >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends curl; \
@@ -131,6 +131,9 @@ system: install ## The browser and the Redis that tests use: installed where the
 	else \
 		echo "The UI tests drive Chromium, which is not installed. Install it: sudo apt-get install chromium" >&2; exit 1; \
 	fi
+	@test "$$(id -u)" != 0 || { command -v buildah >/dev/null && command -v mmdebstrap >/dev/null; } || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends buildah mmdebstrap; } || \
+	echo "The test that builds an image is skipped: it needs Debian's buildah and mmdebstrap" >&2
 
 images: install ## Build, start and health-check the container images without Docker; needs root, takes minutes
 	@command -v buildah >/dev/null && command -v mmdebstrap >/dev/null || \

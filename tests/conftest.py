@@ -39,7 +39,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 #: The longest tests, which workers start first, so that none runs alone at the end.
-_FIRST = ("integration/test_platform.py", "integration", "reliability", "serving")
+_FIRST = ("integration/test_platform.py", "integration", "deployment/test_scoring_image.py", "reliability", "serving")
 #: Files whose long tests share no set-up: workers take them one by one.
 _APART = ("integration/test_every_market_runs.py", "integration/test_run_from_files.py")
 

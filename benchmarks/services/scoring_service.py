@@ -42,8 +42,8 @@ from models.served.loading import load_row_scorer
 from models.served.minutes import Minutes
 from resources.feature_store.definitions import VIEWS
 from resources.feature_store.store import Features, repo_config
-from serving.__main__ import serve_command
 from serving.bento import build_bento
+from serving.start import serve_command
 from serving.store import StoredBento
 from tests.support.detectors import ordinary_rows
 from tests.support.ensembles import training_rows

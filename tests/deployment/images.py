@@ -1,7 +1,7 @@
 """Builds the images without a Docker engine, and runs each as its user on a read-only root: by its own command, with its own health check.
 
-`make images`, or `python -m tests.deployment.images scoring` for some. Needs root, mmdebstrap and buildah, and takes minutes, so
-it is not part of `make test`. Sizes go into docs/how_to/deploy.md.
+`make images`, or `python -m tests.deployment.images scoring` for some. Needs root, mmdebstrap and buildah, and takes many minutes;
+`make test` builds and starts scoring alone (test_scoring_image.py). Sizes go into docs/how_to/deploy.md.
 """
 
 import json
@@ -26,14 +26,15 @@ from tests.support.ports import free_ports
 from tests.support.s3 import s3_server
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_BUILD = _CHECKOUT / "deployment" / "images" / "build.sh"
+BUILD = _CHECKOUT / "deployment" / "images" / "build.sh"
 _PAGE = _CHECKOUT / "docs" / "how_to" / "deploy.md"
 _PORTS = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING", "CODE_LOCATION", "DASHBOARD", "METRICS")
 _HEADER = "| image | unpacked | compressed, as it is pulled |\n|---|--:|--:|\n"
 _MEGABYTE = 1_000_000
 
 
-def _ports() -> dict[str, str]:
+def ports() -> dict[str, str]:
+    """Free ports for all that a container starts."""
     return {f"TAPEWATCH_PORT_{name}": str(port) for name, port in zip(_PORTS, free_ports(len(_PORTS)), strict=True)}
 
 
@@ -58,20 +59,25 @@ def check_closed(running: Container) -> None:
     _expect(running.run("sh", "-c", 'touch "$TAPEWATCH_HOME/x" /tmp/x').returncode == 0, "nothing can be written")
 
 
+def check_serving(found: Container) -> None:
+    """It answers with the version of the model on its volume."""
+    check_closed(found)
+    with found.started():
+        port = found.variables["TAPEWATCH_PORT_SCORING"]
+        answer = httpx.get(f"http://127.0.0.1:{port}/model", trust_env=False, timeout=60)
+        _expect(answer.json()["version"] == "1", f"it serves {answer.text}")
+
+
 def check_scoring(home: Path) -> None:
     put_bento(home)
-    given = _ports()
-    with container("scoring", home, given) as found:
-        check_closed(found)
-        with found.started():
-            answer = httpx.get(f"http://127.0.0.1:{given['TAPEWATCH_PORT_SCORING']}/model", trust_env=False, timeout=60)
-            _expect(answer.json()["version"] == "1", f"it serves {answer.text}")
+    with container("scoring", home, ports()) as found:
+        check_serving(found)
         bad_starts.scoring(found)
 
 
 def check_started(target: str, home: Path, **given: str) -> None:
     """It starts by its own command, and its own health check passes."""
-    with container(target, home, {**_ports(), **given}) as found:
+    with container(target, home, {**ports(), **given}) as found:
         check_closed(found)
         with found.started():
             pass
@@ -80,14 +86,15 @@ def check_started(target: str, home: Path, **given: str) -> None:
 def check_collector(home: Path) -> None:
     with running_emulator() as emulator:
         given = {
-            "POLYGON_API_KEY": "any",  # pragma: allowlist secret
+            "POLYGON_API_KEY": "advanced-images",  # pragma: allowlist secret
+            "POLYGON_TIER_STOCKS": "advanced",
             "POLYGON_BASE_URL": emulator.base_url,
             "POLYGON_WS_URL": emulator.ws_url,
         }
-        with container("collector", home, {**_ports(), **given}) as found:
+        with container("collector", home, {**ports(), **given}) as found:
             check_closed(found)
             with found.started():
-                bad_starts.second(home, {**_ports(), **given})
+                bad_starts.second(home, {**ports(), **given})
             bad_starts.parts(found)
 
 
@@ -97,22 +104,12 @@ def check_labeller(home: Path) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapewatch-s3-"))
         s3 = stack.enter_context(s3_server(Path(folder)))
         place = f"s3://{s3.bucket()}/labels"
-        found = stack.enter_context(container("labeller", home, {**_ports(), **s3.environment}))
+        given = {**ports(), **s3.environment, "TAPEWATCH_LABEL_AUTHORS": "ann"}
+        found = stack.enter_context(container("labeller", home, given))
         check_closed(found)
-        add = [
-            "labels",
-            "add",
-            "AAPL",
-            "volume_spike",
-            "--from",
-            "2024-06-03T18:20",
-            "--to",
-            "2024-06-03T18:30",
-            "--author",
-            "ann",
-        ]
+        add = "labels add AAPL volume_spike --from 2024-06-03T18:20 --to 2024-06-03T18:30 --author ann"
         for words in (
-            ["tapewatch", *add],
+            ["tapewatch", *add.split()],
             [*found.entrypoint, "--push-to-cloud", place, "--upsert"],
             [*found.entrypoint, "--pull-from-cloud", place],
         ):
@@ -125,7 +122,7 @@ def check_labeller(home: Path) -> None:
 def check_platform(home: Path) -> None:
     """`docker run tapewatch`: collectors, Dagster, scoring and the dashboard, of the built-in market."""
     put_bento(home)
-    given = _ports()
+    given = ports()
     with container("platform", home, given) as found:
         check_closed(found)
         with found.started() as running:
@@ -172,7 +169,7 @@ def main() -> int:
     if reason := is_possible():
         sys.stderr.write(f"{reason}: apt-get install mmdebstrap buildah\n")
         return 1
-    subprocess.run([_BUILD, *targets], check=True)
+    subprocess.run([BUILD, *targets], check=True)
     for target in targets:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="tapewatch-image-") as home:

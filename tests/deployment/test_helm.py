@@ -1,5 +1,8 @@
 """The Helm chart: linted, rendered, and every manifest valid for Kubernetes."""
 
+from itertools import pairwise
+from typing import Any
+
 import helm_python
 import kubernetes_validate
 import pytest
@@ -8,6 +11,7 @@ from orchestration.cli.commands.deployment.serve import Part
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings, variable_of
 from tests.deployment.manifests import CHART, VALUES, Manifest, rendered
+from tests.documentation.pages import CHECKOUT, shown
 
 VERSION = "1.33.0"
 
@@ -32,6 +36,31 @@ def test_the_chart_passes_lint() -> None:
     assert not [m for m in found.get("messages", []) if str(m.get("severity", "")).upper() in ("ERROR", "WARNING")], (
         found
     )
+
+
+def test_the_page_installs_with_values_that_the_chart_has() -> None:
+    (command,) = (
+        each for each in shown(CHECKOUT / "docs" / "how_to" / "deploy_kubernetes.md") if each.words[0] == "helm"
+    )
+    values: dict[str, Any] = {}
+    for before, word in pairwise(command.words):
+        for name, value in (pair.split("=") for pair in word.split(",") if before == "--set"):
+            *outer, last = name.split(".")
+            inner = values
+            for each in outer:
+                inner = inner.setdefault(each, {})
+            inner[last] = value
+    found = rendered(**values)
+    hosts = {rule["host"] for ingress in of_kind(found, "Ingress").values() for rule in ingress["spec"]["rules"]}
+    assert {"dagster.example.com", "tapewatch.example.com"} <= hosts
+    (claim,) = of_kind(found, "PersistentVolumeClaim").values()
+    assert claim["spec"]["storageClassName"] == "efs"
+    for _, container in containers(found).values():
+        assert container["image"].startswith("registry.example.com/tapewatch-")
+        assert {"secretRef": {"name": "tapewatch"}} in container["envFrom"]
+    assert "s3://tapes/lake" in {
+        value for part in of_kind(found, "ConfigMap").values() for value in part["data"].values()
+    }
 
 
 @pytest.mark.long

@@ -1,6 +1,6 @@
 """The Dockerfile: linted, pinned by the lock file, and its commands are those of the command line.
 
-`make images` builds, starts and health-checks the images themselves (tests/deployment/images.py).
+test_scoring_image.py builds and starts one image; `make images` does it for all (tests/deployment/images.py).
 """
 
 import json
@@ -20,8 +20,14 @@ from serving.bento import pinned_requirements, service_modules
 CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGES = CHECKOUT / "deployment" / "images"
 DOCKERFILE = (IMAGES / "Dockerfile").read_text(encoding="utf-8")
-#: Stages by name, without those of the environments.
-STAGES = dict(re.findall(r"^FROM base AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
+#: What each stage begins with, and its lines.
+STAGES = {
+    name: (parent, lines)
+    for parent, name, lines in re.findall(
+        r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL
+    )
+}
+ROLES = ("scoring", "webserver", "collector", "code-location", "dashboard", "labeller", "platform")
 LOCK = tomllib.loads((CHECKOUT / "uv.lock").read_text(encoding="utf-8"))["package"]
 
 
@@ -31,20 +37,30 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_there_is_an_image_for_each_role_that_runs_without_root_and_has_a_health_check() -> None:
-    assert set(STAGES) == {"scoring", "webserver", "collector", "code-location", "dashboard", "platform"}
-    assert "FROM dashboard AS labeller\n" in DOCKERFILE
-    base = DOCKERFILE.partition("FROM ${BASE} AS base")[2].partition("\nFROM ")[0]
-    assert "USER 10001:10001" in base
-    for name, stage in STAGES.items():
-        assert "USER" not in stage, name
-        assert "HEALTHCHECK" in stage, name
+def lines_of(name: str) -> str:
+    """The lines of a stage, after those of what it begins with."""
+    parent, lines = STAGES[name]
+    return (lines_of(parent) if parent in STAGES else "") + lines
 
 
-@pytest.mark.parametrize("name", sorted(STAGES.keys() - {"scoring"}))
-def test_what_an_image_runs_is_a_command(name: str) -> None:
-    for command in re.findall(r"CMD (\[.*\])", STAGES[name]):
-        arguments = [word for word in json.loads(command) if word != "tapewatch"]
+def last(instruction: str, name: str) -> str:
+    """What the last such instruction of an image says."""
+    return re.findall(rf"^{instruction} (.*)$", lines_of(name), re.MULTILINE)[-1]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_there_is_an_image_for_each_role_that_runs_without_root_and_has_a_health_check(role: str) -> None:
+    assert STAGES.keys() == {"uv", "base", "library", *ROLES}
+    assert last("USER", role) == "10001:10001"
+    assert "CMD [" in last("HEALTHCHECK", role)
+
+
+@pytest.mark.parametrize("role", sorted({*ROLES} - {"scoring"}))
+def test_what_an_image_runs_is_a_command(role: str) -> None:
+    begun = json.loads(last("ENTRYPOINT", role))
+    checked = json.loads(last("HEALTHCHECK", role).partition(" CMD ")[2])
+    for program, *arguments in ([*begun, *json.loads(last("CMD", role))], checked):
+        assert program == "tapewatch"
         done = CliRunner().invoke(app, [*arguments, "--help"])
         assert done.exit_code == 0, arguments
         known = {"serve": Part, "healthy": Checked}.get(arguments[0])
@@ -62,7 +78,7 @@ def test_files_that_are_copied_are_there_and_in_the_context() -> None:
 
 def test_uv_is_that_of_the_lock_file() -> None:
     (version,) = (package["version"] for package in LOCK if package["name"] == "uv")
-    assert f"COPY --from=ghcr.io/astral-sh/uv:{version} " in DOCKERFILE
+    assert f"ARG UV=ghcr.io/astral-sh/uv:{version}\n" in DOCKERFILE
 
 
 @pytest.mark.long

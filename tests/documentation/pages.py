@@ -10,8 +10,9 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PAGES = (CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").rglob("*.md")))
 
-_CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+#: In a list a block is indented.
+_CONSOLE = re.compile(r"^ *```console\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _ENDS = {"|", "||", "&&", ";", "&"}
 _REDIRECTIONS = {">", ">>", "<", ">&"}
@@ -35,7 +36,7 @@ def name(page: Path) -> str:
 def shown(page: Path) -> Iterator[Command]:
     """The commands of the page's console blocks: lines that begin with `$`, continued after a backslash."""
     for block in _CONSOLE.findall(page.read_text()):
-        for line in re.findall(r"^\$ ((?:.*\\\n)*.*)", block, re.MULTILINE):
+        for line in re.findall(r"^ *\$ ((?:.*\\\n)*.*)", block, re.MULTILINE):
             yield from _commands(page, line.replace("\\\n", " "))
 
 

@@ -45,6 +45,9 @@ ELSEWHERE: Mapping[str, str] = {
     "docker build": "tests/deployment/images.py",
     "docker run": "tests/deployment/images.py",
     "aws cloudformation deploy": "tests/deployment/test_aws.py",
+    "helm install": "tests/deployment/test_helm.py",
+    "tapewatch db create": "tests/integration/test_platform_postgres.py",
+    "tapewatch db move": "tests/store/database/test_commands.py",
     "python -m tapewatch.store.database.migrations": "tests/store/database/test_migrations.py",
     "feast": "tests/feature_repo/test_features.py",
 }
@@ -55,6 +58,7 @@ NOT_RUN: Mapping[str, str] = {
     "make mutation": "takes an hour; what it changes is tested in tests/mutation/test_changes.py",
     "docker compose": "needs a Docker engine; the same commands run from the compose files in tests/deployment/test_compose.py",
     "C ": "needs a Docker engine",
+    "kubectl": "needs a cluster; the manifests of the chart, its secret included, are rendered and validated in tests/deployment/test_helm.py",
     "aws": "needs an account of AWS",
     "psql": "needs a server with TimescaleDB, or one with TLS",
     "git clone https": "needs the network",

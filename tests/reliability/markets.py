@@ -16,7 +16,7 @@ import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Compared:
 
 
 def six_markets(home: Path) -> Outcome:
-    """Run everything in one process, then on the cluster."""
+    """Run everything in one process, and on the cluster meanwhile."""
     with ExitStack() as stack:
         emulator = stack.enter_context(running_emulator(seed=7))
         variables = {
@@ -83,19 +83,33 @@ def six_markets(home: Path) -> Outcome:
             **{f"POLYGON_TIER_{market.upper()}": "advanced" for market in SYMBOLS},
         }
         alone = home / "alone"
-        _run(environment(alone, NO_PROXY=_HERE, no_proxy=_HERE, **variables), at_once=1)
+        process = _begun(environment(alone, NO_PROXY=_HERE, no_proxy=_HERE, **variables), at_once=1)
+        stack.callback(_end, process)
         running = stack.enter_context(stage(home / "cluster", [Loopback(_HERE, _HERE)] * _WORKERS, variables))
         killed = _on_cluster(running)
+        _await(process)
         found = _compared(running, alone)
     side_by_side = ", ".join(f"{found.at_once.get(job, 0)} in {job}" for job in _SIDE_BY_SIDE)
     note = f"markets or detectors at once: {side_by_side}"
     return Outcome("SIGKILL of Dask workers, six markets", len(killed), len(KILLED_IN), found, note)
 
 
-def _run(given: Mapping[str, str], *, at_once: int) -> None:
+def _begun(given: Mapping[str, str], *, at_once: int) -> subprocess.Popen[bytes]:
     plan = {"jobs": JOBS, "days": {market.value: DAYS for market in SYMBOLS}, "at_once": at_once}
     command = [sys.executable, "-W", "ignore", "-m", "tests.support.market_runs", json.dumps(plan)]
-    subprocess.run(command, env=dict(given), stdout=subprocess.DEVNULL, check=True)
+    return subprocess.Popen(command, env=dict(given), stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _await(process: subprocess.Popen[bytes]) -> None:
+    if status := process.wait():
+        raise subprocess.CalledProcessError(status, process.args)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of it and of the processes that it forked."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _on_cluster(running: Stage) -> list[str]:
@@ -120,7 +134,7 @@ def _on_cluster(running: Stage) -> list[str]:
         thread = threading.Thread(target=kill, daemon=True)
         thread.start()
         try:
-            _run(os.environ, at_once=len(SYMBOLS))
+            _await(_begun(os.environ, at_once=len(SYMBOLS)))
         finally:
             is_over.set()
             thread.join()

@@ -27,8 +27,8 @@ from models.isolation_forest.detector import ForestParameters, IsolationForestDe
 from models.served.minutes import Minutes
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
-from serving.__main__ import serve_command
 from serving.bento import build_bento, store_model
+from serving.start import serve_command
 from serving.store import CHAMPION, StoredBento, StoredModel, point
 from serving.swap import load_stored
 from tests.reliability.scenario import Outcome

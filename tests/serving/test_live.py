@@ -18,9 +18,9 @@ import pytest
 
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
-from serving.__main__ import serve_command
 from serving.bento import build_bento
 from serving.client import AsyncScoringClient, ScoringClient, ScoringClientError, as_frame
+from serving.start import serve_command
 from serving.store import CHAMPION, StoredBento, point
 from tapewatch.accounts.keys import create_key, revoke_key
 from tapewatch.store.database.database import Database

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,10 @@ USER = 10001
 HOME = "/data"
 _BUILDAH = {"BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 _PATIENCE_S = 900
+#: A health check of a busy machine takes seconds of its processors.
+_POLL_S = 2.0
+#: Where mmdebstrap fetches a base.
+_MIRROR = ("deb.debian.org", 80)
 #: Mounts of a container, made where no other process sees them; then its program takes the place of the shell.
 _ENTER = """
 set -e
@@ -147,7 +152,7 @@ class Running:
                 if done.returncode == 0:
                     return
                 said = done.stdout
-            time.sleep(0.5)
+            time.sleep(_POLL_S)
         log = (self.container.own / "log").read_text()
         raise ContainerError(f"it is not healthy: {said}\n{log[-4000:]}")
 
@@ -161,6 +166,7 @@ def container(target: str, volume: Path, variables: Mapping[str, str] | None = N
     """A container of `localhost/tapewatch-TARGET` on a volume, with settings of its own.
 
     Args:
+        target: a role, or `ROLE:VERSION`.
         volume: a folder, which is given to the image's user, with what is in it.
         variables: of the environment, besides the image's.
     """
@@ -181,5 +187,13 @@ def is_possible() -> str:
     """Why containers cannot be built and run here; empty if they can."""
     if os.geteuid() != 0:
         return "only root can build images"
-    missing = [program for program in ("mmdebstrap", "buildah") if shutil.which(program) is None]
-    return f"missing: {', '.join(missing)}" if missing else ""
+    if missing := [program for program in ("mmdebstrap", "buildah", "unshare") if shutil.which(program) is None]:
+        return f"missing: {', '.join(missing)}"
+    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
+        return "this machine gives root no mounts and processes of its own"
+    if "tapewatch-base" not in buildah("images", "--format", "{{.Name}}"):
+        try:
+            socket.create_connection(_MIRROR, 10).close()
+        except OSError as error:
+            return f"there is no base yet, and Debian's mirror is not reached: {error}"
+    return ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from orchestration.processes.services import scoring_service
-from serving.__main__ import serve_command
+from serving.start import serve_command
 from tapewatch.settings import Settings
 
 
