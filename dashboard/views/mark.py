@@ -13,6 +13,7 @@ from dashboard.views.alerts import judge
 from dashboard.views.controls import (
     await_bars,
     escaped,
+    is_utc,
     link_stretch,
     listed,
     market_and_symbol,
@@ -215,13 +216,14 @@ def _queue(person: Identity) -> None:
         st.caption("Every alert and incident has a verdict or a label of yours.")
         return
     st.caption(
-        "Alerts and incidents without a verdict, nearest to their threshold first: there the detectors are least sure."
+        "Alerts and incidents without a verdict, nearest to their threshold first: there the detectors are least sure. "
+        + ("Times in UTC." if is_utc() else "Times in each market's own zone.")
     )
     for position, row in enumerate(rows.head(12).iter_rows(named=True)):
         zone = zone_of(Market(row["market"]))
         columns = st.columns([2, 4, 3], vertical_alignment="center")
         columns[0].write(f"{escaped(row['symbol'])}  \n{time_text(row['start_time'], zone)}")
-        columns[1].write(escaped(row["message"]))
+        columns[1].write(escaped(row["message"].removeprefix(f"{row['symbol']}: ")))
         with columns[2].container(horizontal=True):
             st.button("Show", key=f"show {position}", on_click=_show_in_chart, args=(row,))
             st.button("Confirm", key=f"confirm {position}", on_click=judge, args=([row["id"]], "confirmed"))

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -79,7 +80,7 @@ def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Pag
     page.get_by_role("button", name="Show").first.click()  # the nearest to its threshold: the burst
     status = page.locator('[data-part="status"]').first
     view = page.locator('[data-part="range"]').first
-    expect(view).to_contain_text("09:40 – 5 Mar 2024, 10:43")
+    expect(view).to_contain_text("09:40 – 10:43 New York time")
     click_at(page, BURST[0] - dt.timedelta(seconds=40))
     expect(status).to_have_text("now the end")
     click_at(page, BURST[1] + dt.timedelta(seconds=40))
@@ -159,6 +160,8 @@ def test_the_candles_pan_by_keyboard_and_the_link_restores_the_view(place: tuple
     assert violations(page) == []
     link = page.url
     asked = [float(value) for value in re.findall(r"(?:from|to)=(\d+)", link)]
+    end = dt.datetime.fromtimestamp(asked[1], ZoneInfo("America/New_York"))
+    expect(page.get_by_text(f"60 minutes before {end:%Y-%m-%d %H:%M:%S}")).to_be_visible()  # the panels follow
     page.goto("about:blank")
     page.goto(link)
     shown = frame(page)
