@@ -129,7 +129,7 @@ def _turns(page: Page, candles: Locator, server: psutil.Process, whole_s: float)
     print(
         f"a view, until it is drawn    median and p95 : {_figures(shown[:, 0])}, {len(shown)} of {TURNS} turns read candles"
     )
-    print(f"  of it the server's answer                 : {_figures(shown[:, 1])}")
+    print(f"  of it the server's answer                 : {_figures(shown[np.isfinite(shown[:, 1]), 1])}")
     print(f"  two frames of the browser, nothing read   : {_figures(redraws)}")
     served, page_, drawing = ((late - early) / TURNS * 1e3 for early, late in zip(before, after, strict=True))
     print(
