@@ -1,8 +1,8 @@
 """The dashboard's candles over ten million bars: zooming and panning, and the first chart, against Plotly redrawing all it holds.
 
-The lake holds one pair's minutes in daily partitions. A headless Chromium opens the page and turns the wheel or drags; a view counts from the movement
-that needs other candles until the frame after they were drawn. Of it the script separates the server's answer, and the two frames that this browser,
-which draws without a graphics card, takes to show any movement of the chart. CPU time is that of the server, of the page (its scripts and layout, by the
+The lake holds one pair's minutes in daily partitions. A headless Chromium opens the page and turns the wheel or drags. A turn that needs other candles counts
+from that movement until the frame after they were drawn, another one until the second frame after its first movement. Of a view the script separates the
+server's answer, and the two frames that this browser, which draws without a graphics card, takes to show any movement of the chart. CPU time is that of the server, of the page (its scripts and layout, by the
 browser's own count), and of all else in the browser, which draws. Plotly gets the same bars, as many as its page can take, and draws
 a changed range of them as it does: all of its bars are in the page.
 """
@@ -36,24 +36,46 @@ DAYS, FIRST_DAYS = 6_945, 695
 FIRST = dt.date(2005, 6, 1)
 REQUESTS, TURNS, FRAMES, PLOTLY_BARS, PLOTLY_ZOOMS = 300, 150, 60, 50_000, 6
 _DAY_S = 86_400
-#: A turn that needs no new candles is known by that none came in this time.
-_WAIT_MS = 1_500
+#: No turn takes longer: a movement at the end of all bars shows nothing new.
+_WAIT_MS = 10_000
 #: Of the wheel in one turn: each changes the width by a tenth, and new candles come from 1.6 times on.
 _CLICKS = 8
 #: Wheels turn back at widths, in seconds, beyond which there are no other candles.
 _LEAST_S, _MOST_SHARE = 3 * 3_600, 0.4
-#: Notes each view that the chart has drawn, with the time of the server's answer, without a look at the page in each frame.
+#: Notes when a turn begins, when it is shown, whether it asks for candles, and each view that the chart has drawn, with the time of the server's answer.
 _WATCH = """frame => {
-  const said = { views: [], wake: null };
-  globalThis.drawn = said;
+  const said = globalThis.drawn = { asked: false, shown: null, begun: null, views: [], wake: null };
+  const ask = globalThis.fetch;
+  globalThis.fetch = (address, ...rest) => {
+    said.asked ||= String(address).includes("/tape/candles?");
+    return ask(address, ...rest);
+  };
+  const begin = (event) => {
+    if (said.begun !== null || (event.type === "pointermove" && !event.buttons)) return;
+    const began = said.begun = performance.now();
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      if (said.begun === began) said.shown = performance.now() - began;
+      said.wake?.();
+    }));
+  };
+  for (const name of ["wheel", "pointermove"]) frame.addEventListener(name, begin, { capture: true, passive: true });
   new MutationObserver(() => {
     const answers = performance.getEntriesByType("resource").filter((each) => each.name.includes("/tape/candles?"));
     said.views.push([Number(frame.dataset.ms), answers.at(-1)?.duration ?? NaN]);
     said.wake?.();
   }).observe(frame, { attributes: true, attributeFilter: ["data-ms"] });
 }"""
-_FORGET = "() => { drawn.views = []; performance.clearResourceTimings(); }"
-_AWAIT = "ms => new Promise((done) => { drawn.wake = done; if (drawn.views.length) done(); setTimeout(done, ms); }).then(() => drawn.views[0] ?? null)"
+_FORGET = "() => { Object.assign(drawn, { asked: false, shown: null, begun: null, views: [] }); performance.clearResourceTimings(); }"
+#: The milliseconds of a turn, those of the server's answer, and whether candles were read for it.
+_AWAIT = """async ms => {
+  const end = performance.now() + ms;
+  while (performance.now() < end) {
+    if (drawn.shown !== null && (drawn.views.length || !drawn.asked)) break;
+    await new Promise((done) => { drawn.wake = done; setTimeout(done, 50); });
+  }
+  const [taken, answered] = drawn.views[0] ?? [drawn.shown, NaN];
+  return taken === null ? null : [taken, answered, Number(drawn.views.length > 0)];
+}"""
 #: Moves the chart by a few pixels, and returns the time until it is shown.
 _REDRAW = """async (frame) => {
   const canvas = frame.querySelector("canvas");
@@ -125,10 +147,10 @@ def _turns(page: Page, candles: Locator, server: psutil.Process, whole_s: float)
     turns = [_turn(page, candles, whole_s) for _ in range(TURNS)]
     after = _cpu([server]), _scripts(counts), _cpu(browser)
     redraws = [candles.evaluate(_REDRAW) / 1e3 for _ in range(FRAMES)]
-    shown = np.array([turn for turn in turns if turn is not None]).reshape(-1, 2) / 1e3
-    print(
-        f"a view, until it is drawn    median and p95 : {_figures(shown[:, 0])}, {len(shown)} of {TURNS} turns read candles"
-    )
+    moved = np.array([turn for turn in turns if turn is not None]).reshape(-1, 3)
+    shown = moved[moved[:, 2] == 1, :2] / 1e3
+    print(f"a zoom or pan, until shown   median and p95 : {_figures(moved[:, 0] / 1e3)}, {len(moved)} of {TURNS} turns")
+    print(f"a view that reads candles    median and p95 : {_figures(shown[:, 0])}, {len(shown)} of these turns")
     print(f"  of it the server's answer                 : {_figures(shown[np.isfinite(shown[:, 1]), 1])}")
     print(f"  two frames of the browser, nothing read   : {_figures(redraws)}")
     served, page_, drawing = ((late - early) / TURNS * 1e3 for early, late in zip(before, after, strict=True))
@@ -189,8 +211,8 @@ def _somewhere(began: float, end: float) -> tuple[float, float]:
     return start, start + width
 
 
-def _turn(page: Page, candles: Locator, whole_s: float) -> tuple[float, float] | None:
-    """Turn the wheel or drag, and return the milliseconds of the first view that is read, and of its answer; None if none is."""
+def _turn(page: Page, candles: Locator, whole_s: float) -> tuple[float, float, float] | None:
+    """Turn the wheel or drag: its milliseconds, of its first view if it reads one, those of the server's answer, and 1 if it read one."""
     box = candles.bounding_box() or {}
     x, y = box["x"] + box["width"] * random.uniform(0.2, 0.8), box["y"] + 150  # noqa: S311
     page.evaluate(_FORGET)
@@ -207,7 +229,7 @@ def _turn(page: Page, candles: Locator, whole_s: float) -> tuple[float, float] |
             page.mouse.down()
             page.mouse.move(x + direction * 250, y, steps=3)
             page.mouse.up()
-    found: tuple[float, float] | None = page.evaluate(_AWAIT, _WAIT_MS)
+    found: tuple[float, float, float] | None = page.evaluate(_AWAIT, _WAIT_MS)
     return found
 
 
