@@ -68,7 +68,10 @@ def regime_ribbon(runs: pl.DataFrame, first: dt.datetime, last: dt.datetime, zon
         figure,
         key=key,
         height=86,
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "title": {"text": "Regime: "}},
+        legend={
+            **{"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
+            "title": {"text": "Regime: ", "side": "left"},
+        },
         sides=(0, _SCALE_PX),
     )
 

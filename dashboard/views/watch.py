@@ -32,6 +32,10 @@ from tapewatch.market.instruments import NS_PER_SECOND, Market
 
 _DAYS = {"Last day": 1, "Last 5 days": 5, "Last month": 21, "Last year": 252, "Everything": 100_000}
 _COLUMNS, _MOST_IN_GRID = 3, 24
+_MARKED = (
+    "Strips above the candles: alerts red, incidents of the scan violet, anomalies of the models magenta. "
+    "Stretches behind them: labels blue, known truth amber."
+)
 _WINDOWS, _WINDOW = (30, 60, 120, 390), 60
 
 
@@ -59,7 +63,7 @@ def show() -> None:
 
 
 def _symbol(market: Market, symbol: str, days: str) -> None:
-    sources = several("marked", SOURCES, SOURCES, "Marked")
+    sources = several("marked", SOURCES, SOURCES, "Marked", help=_MARKED)
     whole = tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
     start, end = stretch_of_link("watch") or whole
     view = f"{market} {symbol} {days}"
