@@ -28,8 +28,8 @@ from tapewatch.store.database.people.verdicts import VerdictError, give_verdict
 
 _SINCE = {"Everything": None, "Last hour": 1, "Last day": 24, "Last week": 168, "Last month": 720}
 _SHOWN = ("start_time", "lasted", "symbol", "kind", "severity", "source", "verdict", "message")
-#: Two lines a row, so that what was seen is not cut off.
-_ROW_PX, _TABLE_PX = 52, 570
+#: Streamlit breaks lines in rows of more than 64 pixels. The width is what a window of 1,280 pixels leaves beside the other columns.
+_ROW_PX, _TABLE_PX, _SEEN_PX = 66, 570, 275
 _SECONDS = (pl.col("end_time") - pl.col("start_time")).dt.total_seconds()
 _LASTED = (
     pl.when(_SECONDS < 120)
@@ -37,8 +37,15 @@ _LASTED = (
     .otherwise(pl.format("{} min", (_SECONDS / 60).round().cast(pl.Int64)))
     .fill_null("still lasts")
 )
+#: Without symbol and kind, which have columns of their own.
+_SEEN = (
+    pl.col("message")
+    .str.strip_prefix(pl.col("symbol") + ": ")
+    .str.replace_all("_", " ")
+    .str.strip_prefix(pl.col("kind").str.replace_all("_", " ") + ", ")
+)
 _HEADINGS = {
-    "start_time": "From", "lasted": "Lasted", "source": "Found by", "message": st.column_config.Column("What was seen", width="large"),
+    "start_time": "From", "lasted": "Lasted", "source": "Found by", "message": st.column_config.Column("What was seen", width=_SEEN_PX),
 }  # fmt: skip
 
 
@@ -86,13 +93,15 @@ def _feed(since: str, market: str, symbol: str, severity: str, verdict: str, per
     st.caption(f"{rows.height:,} alerts and incidents, newest first; times in {zone}")
     shown = in_zone(rows.with_columns(lasted=_LASTED).select(_SHOWN), zone).with_columns(
         pl.col("kind").str.replace_all("_", " "),
-        # The row names them already.
-        pl.col("message").str.strip_prefix(pl.col("symbol") + ": ").str.replace_all("_", " "),
+        _SEEN,
         pl.col("verdict").fill_null(""),
     )
     # Who cannot choose rows gets a link in each.
     if not person.may("export"):
         shown = shown.with_columns(open=pl.format("/alert?id={}", rows["id"]))
+    else:
+        # Three lines of a row. The page of an alert has all of it.
+        shown = shown.with_columns(pl.col("message").str.replace(r"^(.{60,95})\s.+$", "${1} …"))
     positions = draw_table(
         shown, key="feed", height=_TABLE_PX, row_height=_ROW_PX, on_select="rerun", selection_mode="multi-row",
         column_config=_HEADINGS | {"open": st.column_config.LinkColumn("", display_text="open")},

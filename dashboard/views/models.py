@@ -216,4 +216,4 @@ def _found() -> None:
             )  # fmt: skip
     figure.update_layout(barmode="stack", yaxis={"title": "events"})
     figure.update_xaxes(type="date")
-    draw(figure, key="found by day", height=340, legend={"orientation": "v", "y": 1, "x": 1.02})
+    draw(figure, key="found by day", height=400, legend={"orientation": "v", "y": 1, "x": 1.02})

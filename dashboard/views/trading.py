@@ -39,9 +39,9 @@ _JUDGED = {
     "taken": _NUMBER("Taken", format="localized", help="bets with a size above 0"),
     "hit_rate": _NUMBER("Won", format="percent", help="share of the taken bets that won after costs"),
     **{name: _NUMBER(format="%.1f") for name in ("gross_bps", "net_bps", "mean_net_bps")},
-    "sharpe": _NUMBER("Sharpe ratio", format="%.2f", help="of the hourly net results, a year's"),
+    "sharpe": _NUMBER("Sharpe", format="%.2f", help="ratio of the hourly net results, a year's"),
     "psr": _NUMBER("Sharpe above 0", format="percent", help="probability that the true Sharpe ratio is above 0"),
-    "max_drawdown_bps": _NUMBER("Deepest fall, bps", format="%.1f"),
+    "max_drawdown_bps": _NUMBER("Drawdown, bps", format="%.1f", help="the deepest fall below an earlier height"),
 }
 _SHOWN = {
     "positions": ("symbol", "quantity", "mark_price", "value", "unrealised", "realised", "share_of_equity"),
