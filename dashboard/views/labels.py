@@ -48,7 +48,9 @@ def show() -> None:
     chosen = rows.filter(
         pl.lit(author == "all") | (pl.col("author") == author), pl.lit(kind == "all") | (pl.col("kind") == kind)
     )
-    draw_table(in_zone(chosen.select(_SHOWN), "UTC").with_columns(_KIND), column_config=_COLUMNS)
+    draw_table(
+        in_zone(chosen.select(_SHOWN), "UTC").with_columns(_KIND, pl.col("note").fill_null("")), column_config=_COLUMNS
+    )
     st.caption(f"{chosen.height:,} labels; times in UTC")
     if person.may("export"):
         left, right, training, _ = st.columns([1.1, 1.3, 2, 2])
