@@ -31,7 +31,7 @@ st.html("<style>[data-testid='stMainBlockContainer'] { padding: 2.5rem 2.5rem 4r
 chosen = st.navigation(list(pages.values()))
 with st.sidebar:
     st.caption(f"Logged in as {escaped(person.name)}, {escaped(person.role)}")
-    st.html(f'<a href="{identity.ACCOUNT}" target="_self">Account</a>')
+    st.html(f'<a href="{identity.ACCOUNT}" target="_self" style="color: inherit">Account</a>')
 # The navigation has set the icon of the chosen page.
 st.set_page_config(page_icon=ICON)
 chosen.run()

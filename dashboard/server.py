@@ -22,6 +22,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
     "global.developmentMode": False,
+    # A full collection after each run of a script would hold up all threads for 0.2 s.
+    "runner.postScriptGC": False,
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.runOnSave": False,

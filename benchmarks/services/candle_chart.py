@@ -1,7 +1,9 @@
 """The dashboard's candles over ten million bars: zooming and panning, and the first chart, against Plotly redrawing all it holds.
 
-The lake holds one pair's minutes in daily partitions. A headless Chromium opens the page and turns the wheel; a view counts from
-the movement that needs other candles until the frame after they were drawn. CPU time beside it is that of server and browser. Plotly gets the same bars, as many as its page can take, and draws
+The lake holds one pair's minutes in daily partitions. A headless Chromium opens the page and turns the wheel or drags. A turn that needs other candles counts
+from that movement until the frame after they were drawn, another one until the second frame after its first movement. Of a view the script separates the
+server's answer, and the two frames that this browser, which draws without a graphics card, takes to show any movement of the chart. CPU time is that of the server, of the page (its scripts and layout, by the
+browser's own count), and of all else in the browser, which draws. Plotly gets the same bars, as many as its page can take, and draws
 a changed range of them as it does: all of its bars are in the page.
 """
 
@@ -10,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,8 +22,7 @@ import plotly
 import plotly.graph_objects as go
 import polars as pl
 import psutil
-from playwright.sync_api import Locator, Page
-from playwright.sync_api import TimeoutError as NothingCameError
+from playwright.sync_api import CDPSession, Locator, Page
 
 from dashboard.components.fetch import SERVED, fetch
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
@@ -32,12 +34,56 @@ from tests.support.dashboard import serving
 SYMBOL = "X:BTC-USD"
 DAYS, FIRST_DAYS = 6_945, 695
 FIRST = dt.date(2005, 6, 1)
-REQUESTS, TURNS, PLOTLY_BARS, PLOTLY_ZOOMS = 300, 150, 50_000, 6
+REQUESTS, TURNS, FRAMES, PLOTLY_BARS, PLOTLY_ZOOMS = 300, 150, 60, 50_000, 6
 _DAY_S = 86_400
-#: A turn that needs no new candles is known by that none came in this time.
-_WAIT_MS = 1_500
+#: No turn takes longer: a movement at the end of all bars shows nothing new.
+_WAIT_MS = 10_000
 #: Of the wheel in one turn: each changes the width by a tenth, and new candles come from 1.6 times on.
 _CLICKS = 8
+#: Wheels turn back at widths, in seconds, beyond which there are no other candles.
+_LEAST_S, _MOST_SHARE = 3 * 3_600, 0.4
+#: Notes when a turn begins, when it is shown, whether it asks for candles, and each view that the chart has drawn, with the time of the server's answer.
+_WATCH = """frame => {
+  const said = globalThis.drawn = { asked: false, shown: null, begun: null, views: [], wake: null };
+  const ask = globalThis.fetch;
+  globalThis.fetch = (address, ...rest) => {
+    said.asked ||= String(address).includes("/tape/candles?");
+    return ask(address, ...rest);
+  };
+  const begin = (event) => {
+    if (said.begun !== null || (event.type === "pointermove" && !event.buttons)) return;
+    const began = said.begun = performance.now();
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      if (said.begun === began) said.shown = performance.now() - began;
+      said.wake?.();
+    }));
+  };
+  for (const name of ["wheel", "pointermove"]) frame.addEventListener(name, begin, { capture: true, passive: true });
+  new MutationObserver(() => {
+    const answers = performance.getEntriesByType("resource").filter((each) => each.name.includes("/tape/candles?"));
+    said.views.push([Number(frame.dataset.ms), answers.at(-1)?.duration ?? NaN]);
+    said.wake?.();
+  }).observe(frame, { attributes: true, attributeFilter: ["data-ms"] });
+}"""
+_FORGET = "() => { Object.assign(drawn, { asked: false, shown: null, begun: null, views: [] }); performance.clearResourceTimings(); }"
+#: The milliseconds of a turn, those of the server's answer, and whether candles were read for it.
+_AWAIT = """async ms => {
+  const end = performance.now() + ms;
+  while (performance.now() < end) {
+    if (drawn.shown !== null && (drawn.views.length || !drawn.asked)) break;
+    await new Promise((done) => { drawn.wake = done; setTimeout(done, 50); });
+  }
+  const [taken, answered] = drawn.views[0] ?? [drawn.shown, NaN];
+  return taken === null ? null : [taken, answered, Number(drawn.views.length > 0)];
+}"""
+#: Moves the chart by a few pixels, and returns the time until it is shown.
+_REDRAW = """async (frame) => {
+  const canvas = frame.querySelector("canvas");
+  const began = performance.now();
+  canvas.dispatchEvent(new WheelEvent("wheel", { deltaX: Math.random() < 0.5 ? 8 : -8, bubbles: true, cancelable: true }));
+  await new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)));
+  return performance.now() - began;
+}"""
 
 
 def main() -> None:
@@ -79,22 +125,38 @@ def ours(address: str, page: Page, days: int) -> None:
     print(f"page to first chart of {min(FIRST_DAYS, days) * 1440:,} bars: {time.perf_counter() - started:5.2f} s")
     print(f"  of it request, Arrow and drawing          : {float(candles.get_attribute('data-ms') or 0) / 1e3:5.2f} s")
     began = _seconds(FIRST)
-    started = time.perf_counter()
-    _ask(address, began, end)
-    print(f"all bars, read once                         : {time.perf_counter() - started:5.2f} s")
-    server = [psutil.Process().children()[0]]
-    before = _cpu(server)
-    served = [_ask(address, *_somewhere(began, end)) for _ in range(REQUESTS)]
-    cpu = (_cpu(server) - before) / REQUESTS
+    server = psutil.Process().children()[0]
+    with httpx.Client(base_url=address, timeout=600) as client:
+        started = time.perf_counter()
+        _ask(client, began, end)
+        print(f"all bars, read once                         : {time.perf_counter() - started:5.2f} s")
+        before = _cpu([server])
+        served = [_ask(client, *_somewhere(began, end)) for _ in range(REQUESTS)]
+    cpu = (_cpu([server]) - before) / REQUESTS
     print(f"a view, on the server        median and p95 : {_figures(served)}, {cpu * 1e3:.1f} ms of CPU each")
+    _turns(page, candles, server, end - began)
+
+
+def _turns(page: Page, candles: Locator, server: psutil.Process, whole_s: float) -> None:
+    """Turns of the wheel and drags: the time of each view, and what it consists of."""
+    candles.evaluate(_WATCH)
     browser = [each for each in psutil.Process().children(recursive=True) if "chrom" in each.name()]
-    before = _cpu(browser)
-    shown = [taken for _ in range(TURNS) if (taken := _turn(page, candles)) is not None]
-    cpu = (_cpu(browser) - before) / TURNS
+    counts = page.context.new_cdp_session(page)
+    counts.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = _cpu([server]), _scripts(counts), _cpu(browser)
+    turns = [_turn(page, candles, whole_s) for _ in range(TURNS)]
+    after = _cpu([server]), _scripts(counts), _cpu(browser)
+    redraws = [candles.evaluate(_REDRAW) / 1e3 for _ in range(FRAMES)]
+    moved = np.array([turn for turn in turns if turn is not None]).reshape(-1, 3)
+    shown = moved[moved[:, 2] == 1, :2] / 1e3
+    print(f"a zoom or pan, until shown   median and p95 : {_figures(moved[:, 0] / 1e3)}, {len(moved)} of {TURNS} turns")
+    print(f"a view that reads candles    median and p95 : {_figures(shown[:, 0])}, {len(shown)} of these turns")
+    print(f"  of it the server's answer                 : {_figures(shown[np.isfinite(shown[:, 1]), 1])}")
+    print(f"  two frames of the browser, nothing read   : {_figures(redraws)}")
+    served, page_, drawing = ((late - early) / TURNS * 1e3 for early, late in zip(before, after, strict=True))
     print(
-        f"a view, until it is drawn    median and p95 : {_figures(shown)}, {cpu * 1e3:.0f} ms of CPU a turn of the wheel or drag"
+        f"CPU a turn: server {served:.0f} ms, scripts and layout {page_:.0f} ms, drawing without a graphics card {drawing - page_:.0f} ms"
     )
-    print(f"  {len(shown)} of {TURNS} turns read candles")
 
 
 def theirs(page: Page, bars: pl.DataFrame) -> None:
@@ -135,10 +197,10 @@ def _day(day: Partition, noise: np.random.Generator, last: float) -> pl.DataFram
     )
 
 
-def _ask(address: str, start: float, end: float) -> float:
+def _ask(client: httpx.Client, start: float, end: float) -> float:
     query = {"market": "crypto", "symbol": SYMBOL, "from": start, "to": end, "most": 220}
     started = time.perf_counter()
-    httpx.get(f"{address}/tape/candles", params=query, timeout=600).raise_for_status()
+    client.get("/tape/candles", params=query).raise_for_status()
     return time.perf_counter() - started
 
 
@@ -149,14 +211,15 @@ def _somewhere(began: float, end: float) -> tuple[float, float]:
     return start, start + width
 
 
-def _turn(page: Page, candles: Locator) -> float | None:
-    """Turn the wheel or drag, and return the time of the view that it reads; None if it reads none."""
+def _turn(page: Page, candles: Locator, whole_s: float) -> tuple[float, float, float] | None:
+    """Turn the wheel or drag: its milliseconds, of its first view if it reads one, those of the server's answer, and 1 if it read one."""
     box = candles.bounding_box() or {}
     x, y = box["x"] + box["width"] * random.uniform(0.2, 0.8), box["y"] + 150  # noqa: S311
-    candles.evaluate("frame => { delete frame.dataset.ms }")
+    page.evaluate(_FORGET)
     page.mouse.move(x, y)
     if random.random() < 0.5:  # noqa: S311
-        direction = random.choice([-120, 120])  # noqa: S311
+        width = float(candles.get_attribute("data-to") or 0) - float(candles.get_attribute("data-from") or 0)
+        direction = 120 if width < _LEAST_S else -120 if width > _MOST_SHARE * whole_s else random.choice([-120, 120])  # noqa: S311
         for _ in range(_CLICKS):
             page.mouse.wheel(0, direction)
     else:
@@ -166,10 +229,14 @@ def _turn(page: Page, candles: Locator) -> float | None:
             page.mouse.down()
             page.mouse.move(x + direction * 250, y, steps=3)
             page.mouse.up()
-    with suppress(NothingCameError):
-        page.locator('[data-part="frame"][data-ms]').wait_for(timeout=_WAIT_MS)
-    taken = candles.get_attribute("data-ms")
-    return None if taken is None else float(taken) / 1e3
+    found: tuple[float, float, float] | None = page.evaluate(_AWAIT, _WAIT_MS)
+    return found
+
+
+def _scripts(counts: CDPSession) -> float:
+    """Seconds of CPU of the page's scripts, styles and layout."""
+    said = {each["name"]: each["value"] for each in counts.send("Performance.getMetrics")["metrics"]}
+    return sum(said[name] for name in ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration"))
 
 
 def _cpu(processes: list[psutil.Process]) -> float:
@@ -181,8 +248,8 @@ def _cpu(processes: list[psutil.Process]) -> float:
     return used
 
 
-def _figures(taken: list[float]) -> str:
-    if not taken:
+def _figures(taken: Sequence[float] | np.ndarray) -> str:
+    if not len(taken):
         return "none"
     return f"{np.median(taken) * 1e3:6.1f} ms {np.quantile(taken, 0.95) * 1e3:7.1f} ms"
 

@@ -1,6 +1,7 @@
 """Every bar of a symbol, lake and live, as candles of a view. Days are read when a view first reaches back to them."""
 
 import datetime as dt
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -20,6 +21,8 @@ from tapewatch.store.lake.many_days import read_symbol
 _BLOCK_DAYS, _FRESH_DAYS = 64, 2
 #: New days are looked for this often: a long lake takes a while to list, and the present comes from the database.
 _LOOK_AGAIN_S = 30.0
+#: A chart asks this long after it was told of a new bar (`candles.mjs`), so that it gets that bar in spite of sharing.
+_LIVE_S = 0.2
 #: Minute bars of all symbols in memory: some 120 bytes each.
 _MOST_BARS = 16_000_000
 _BAND_CANDLES, _BAND_DEVIATIONS = 20, 2.0
@@ -45,6 +48,8 @@ class _History:
     unread: list[Partition]
     ladders: list[Ladder] = field(default_factory=list)
     fresh: dict[Partition, tuple[int, Ladder | None]] = field(default_factory=dict)
+    #: When the present's bars were read, after which time, and they.
+    live: tuple[float, int, list[Ladder]] = (-math.inf, 0, [])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -57,10 +62,15 @@ class _History:
 
 
 class Histories:
-    """Histories of symbols, the least recently viewed forgotten first. Safe to share between threads."""
+    """Histories of symbols, the least recently viewed forgotten first. Safe to share between threads.
 
-    def __init__(self, lake: Lake, database: Database, *, most_bars: int = _MOST_BARS) -> None:
-        self._lake, self._database, self._most_bars = lake, database, most_bars
+    Args:
+        most_bars: bars to keep, of all symbols.
+        live_s: views of a symbol within this time share the present's bars.
+    """
+
+    def __init__(self, lake: Lake, database: Database, *, most_bars: int = _MOST_BARS, live_s: float = _LIVE_S) -> None:
+        self._lake, self._database, self._most_bars, self._live_s = lake, database, most_bars, live_s
         self._kept: OrderedDict[tuple[Market, str], _History] = OrderedDict()
         self._days: dict[Market, tuple[float | None, list[Partition]]] = {}
         self._lock = threading.Lock()
@@ -76,7 +86,11 @@ class Histories:
             self._refresh(history, market, symbol)
             self._read_back(history, market, symbol, start)
             ladders = history.read
-            live = self._live(market, symbol, ladders[-1].last + NS_PER_MINUTE if ladders else 0)
+            after = ladders[-1].last + NS_PER_MINUTE if ladders else 0
+            now, (read_s, read_after, live) = time.monotonic(), history.live
+            if now - read_s >= self._live_s or read_after != after:
+                live = self._live(market, symbol, after)
+                history.live = now, after, live
             view = _view([*history.read, *live], start, end, most)
             # A view of a pause has candles to go back to, and its bands; more is read when a view reaches it.
             while history.unread and int((view.candles["time"] * NS_PER_SECOND < start).sum()) < _BAND_CANDLES:
@@ -149,10 +163,8 @@ class Histories:
 
     def _live(self, market: Market, symbol: str, after: int) -> list[Ladder]:
         """Bars of the present that the lake does not hold yet: one ladder, or none."""
-        bars = self._database.read(
-            LIVE_BARS, market=market, symbol=symbol, start=_time(after), where={"clock": "1m"}
-        ).select(_BAR_COLUMNS)
-        return [Ladder.of(bars, market)] if bars.height else []
+        bars = self._database.read(LIVE_BARS, market=market, symbol=symbol, start=_time(after), where={"clock": "1m"})
+        return [Ladder.of(bars.select(_BAR_COLUMNS), market)] if bars.height else []
 
     def _forget_others(self, market: Market, symbol: str) -> None:
         with self._lock:
@@ -175,8 +187,9 @@ def _view(ladders: list[Ladder], start: int, end: int, most: int) -> View:
     # The bands need candles before the first.
     margin = (most + _BAND_CANDLES) * each
     wide = grouped(rows_between(ladders, level, max(low - margin, 0), high + margin), each)
-    shown = wide.with_columns(_VWAP, *_BANDS, time=pl.col("time") / NS_PER_SECOND)
-    return View(shown.select(VIEW_COLUMNS), WIDTHS[level] * each, ladders[0].first, ladders[-1].last)
+    # So few rows take less time than to wake other threads.
+    candles = wide.select_seq(pl.col("time") / NS_PER_SECOND, *_BAR_COLUMNS[1:-1], _VWAP, *_BANDS)
+    return View(candles, WIDTHS[level] * each, ladders[0].first, ladders[-1].last)
 
 
 _VWAP = pl.when(pl.col("day_volume") > 0).then(pl.col("day_notional") / pl.col("day_volume")).alias("vwap")

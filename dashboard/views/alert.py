@@ -86,7 +86,10 @@ def _verdicts(row: dict[str, Any], zone: str) -> None:
     person = current()
     given = places.database().read(ALERT_VERDICTS, where={"alert_id": row["id"]})
     if given.height:
-        draw_table(in_zone(given.select("created_time", "author", "verdict", "note"), zone))
+        draw_table(
+            in_zone(given.select("created_time", "author", "verdict", "note"), zone),
+            column_config={"created_time": "When"},
+        )
     if not person.may("mark"):
         return
     with st.form("verdict", clear_on_submit=True):

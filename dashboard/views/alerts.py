@@ -27,10 +27,25 @@ from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.people.verdicts import VerdictError, give_verdict
 
 _SINCE = {"Everything": None, "Last hour": 1, "Last day": 24, "Last week": 168, "Last month": 720}
-_SHOWN = ("start_time", "end_time", "symbol", "kind", "severity", "source", "verdict", "message")
+_SHOWN = ("start_time", "lasted", "symbol", "kind", "severity", "source", "verdict", "message")
+#: Streamlit breaks lines in rows of more than 64 pixels. The width is what a window of 1,280 pixels leaves beside the other columns.
+_ROW_PX, _TABLE_PX, _SEEN_PX = 66, 570, 275
+_SECONDS = (pl.col("end_time") - pl.col("start_time")).dt.total_seconds()
+_LASTED = (
+    pl.when(_SECONDS < 120)
+    .then(pl.format("{} s", _SECONDS))
+    .otherwise(pl.format("{} min", (_SECONDS / 60).round().cast(pl.Int64)))
+    .fill_null("still lasts")
+)
+#: Without symbol and kind, which have columns of their own.
+_SEEN = (
+    pl.col("message")
+    .str.strip_prefix(pl.col("symbol") + ": ")
+    .str.replace_all("_", " ")
+    .str.strip_prefix(pl.col("kind").str.replace_all("_", " ") + ", ")
+)
 _HEADINGS = {
-    "start_time": "From", "end_time": "To", "symbol": "Symbol", "kind": "Kind", "severity": "Severity", "source": "Found by",
-    "verdict": "Verdict", "message": "What was seen",
+    "start_time": "From", "lasted": "Lasted", "source": "Found by", "message": st.column_config.Column("What was seen", width=_SEEN_PX),
 }  # fmt: skip
 
 
@@ -76,14 +91,19 @@ def _feed(since: str, market: str, symbol: str, severity: str, verdict: str, per
         rows = rows.filter(pl.col("kind").is_in(chosen))
     zone = "UTC" if is_utc() or market == "all" else zone_of(market)
     st.caption(f"{rows.height:,} alerts and incidents, newest first; times in {zone}")
-    shown = in_zone(rows.select(_SHOWN), zone).with_columns(
-        pl.col("kind", "message").str.replace_all("_", " "), pl.col("verdict").fill_null("")
+    shown = in_zone(rows.with_columns(lasted=_LASTED).select(_SHOWN), zone).with_columns(
+        pl.col("kind").str.replace_all("_", " "),
+        _SEEN,
+        pl.col("verdict").fill_null(""),
     )
     # Who cannot choose rows gets a link in each.
     if not person.may("export"):
         shown = shown.with_columns(open=pl.format("/alert?id={}", rows["id"]))
+    else:
+        # Three lines of a row. The page of an alert has all of it.
+        shown = shown.with_columns(pl.col("message").str.replace(r"^(.{60,95})\s.+$", "${1} …"))
     positions = draw_table(
-        shown, key="feed", height=430, on_select="rerun", selection_mode="multi-row",
+        shown, key="feed", height=_TABLE_PX, row_height=_ROW_PX, on_select="rerun", selection_mode="multi-row",
         column_config=_HEADINGS | {"open": st.column_config.LinkColumn("", display_text="open")},
     )  # fmt: skip
     _actions(rows[[position for position in positions if position < rows.height]], person)

@@ -12,6 +12,9 @@ from dashboard.views.tables import draw_table
 from tapewatch.market.instruments import Market
 
 _GIB = 1024**3
+_OF_GAPS = (
+    "market", "symbol", "channel", "cause", "start_time", "end_time", "status", "healed_time", "healed_by", "rows_healed", "attempts", "reason",
+)  # fmt: skip
 
 
 def show() -> None:
@@ -45,12 +48,13 @@ def _health() -> None:
         draw_table(
             [
                 {
-                    "market": status.market, "state": status.state, "detail": status.detail, "lag, s": status.lag_s,
-                    "events/s": status.events_per_second, "reconnects": status.reconnects,
-                    "dropped frames": status.dropped_frames, "refused rows": status.refused_rows,
+                    "market": status.market, "state": status.state, "detail": status.detail, "lag_s": status.lag_s,
+                    "events_per_second": status.events_per_second, "reconnects": status.reconnects,
+                    "dropped_frames": status.dropped_frames, "refused_rows": status.refused_rows,
                 }
                 for status in running.values()
             ],
+            column_config={"lag_s": st.column_config.NumberColumn(format="%.2f")},
         )  # fmt: skip
     else:
         st.caption("No collector answers on this machine: `tapewatch stream MARKET` or `tapewatch up` starts them.")
@@ -58,25 +62,31 @@ def _health() -> None:
     if newest.height:
         st.caption("Newest live minute: " + "; ".join(f"{m} {t:%Y-%m-%d %H:%M} UTC" for m, t in newest.rows()))
     st.subheader("Coverage")
-    for market in Market:
-        rows = health.coverage(lake, market)
-        if rows.height:
-            st.caption(str(market))
-            draw_table(
-                rows,
-                column_config={
-                    "date": st.column_config.DateColumn("Day"),
-                    "symbols": "Symbols",
-                    "missing_minutes": "Missing minutes",
-                    "open_gaps": "Open gaps",
-                    "complete": st.column_config.ProgressColumn(
-                        "Complete symbols", min_value=0, max_value=1, format="percent"
-                    ),
-                },
-                key=f"coverage {market}",
-            )
+    covered = {market: rows for market in Market if (rows := health.coverage(lake, market)).height}
+    if not covered:
+        st.caption("No day was measured yet: `tapewatch run` counts the minutes of each.")
+    for market, rows in covered.items():
+        st.caption(str(market))
+        draw_table(
+            rows,
+            column_config={
+                "date": st.column_config.DateColumn("Day"),
+                "complete": st.column_config.ProgressColumn(
+                    "Complete symbols", min_value=0, max_value=1, format="percent"
+                ),
+            },
+            key=f"coverage {market}",
+        )
     st.subheader("Gaps of the last week")
     if gaps.is_empty():
         st.caption("None.")
     else:
-        draw_table(in_zone(gaps.drop("gap_id", "date"), "UTC"), height=260)
+        shown = gaps.select(_OF_GAPS).with_columns(
+            pl.col("symbol").fill_null("all"), pl.col("cause", "healed_by").str.replace_all("_", " ")
+        )
+        draw_table(
+            in_zone(shown, "UTC"),
+            height=260,
+            column_config={"start_time": "From", "end_time": "To", "rows_healed": "Rows fetched"},
+        )
+        st.caption("Times in UTC. `tapewatch heal` fetches what is missing in open gaps.")

@@ -26,6 +26,8 @@ _SHOWN = (
     "created_time",
     "label_id",
 )
+_COLUMNS = {"start_time": "From", "end_time": "To", "kind": "Class", "created_time": "Made", "label_id": "Identity"}
+_KIND = pl.col("kind").cast(pl.String).str.replace_all("_", " ")
 
 
 def show() -> None:
@@ -36,7 +38,9 @@ def show() -> None:
     st.title("Labels")
     rows = places.database().read(LABELS)
     if rows.is_empty():
-        st.info("Nobody has labelled anything yet: the page Mark does.")
+        st.info(
+            "Nobody has labelled anything yet. Mark an event on the page Mark, or read labels with `tapewatch labels import`."
+        )
         return
     columns = st.columns(2)
     author = columns[0].selectbox("Author", ["all", *sorted(set(rows["author"]))], key="author")
@@ -44,7 +48,9 @@ def show() -> None:
     chosen = rows.filter(
         pl.lit(author == "all") | (pl.col("author") == author), pl.lit(kind == "all") | (pl.col("kind") == kind)
     )
-    draw_table(in_zone(chosen.select(_SHOWN), "UTC"))
+    draw_table(
+        in_zone(chosen.select(_SHOWN), "UTC").with_columns(_KIND, pl.col("note").fill_null("")), column_config=_COLUMNS
+    )
     st.caption(f"{chosen.height:,} labels; times in UTC")
     if person.may("export"):
         left, right, training, _ = st.columns([1.1, 1.3, 2, 2])
@@ -82,9 +88,12 @@ def _agreement(rows: pl.DataFrame) -> None:
     draw_table(
         pairs,
         column_config={
+            "first": "One person",
+            "second": "Another",
+            "minutes": st.column_config.Column(help="that both judged"),
             "kappa": st.column_config.NumberColumn(
                 "Cohen's kappa", format="%.3f", help="1 full agreement, 0 that of chance"
-            )
+            ),
         },
     )
     st.caption(f"Krippendorff's alpha of all: {'no variety' if alpha is None else f'{alpha:.3f}'}")

@@ -13,6 +13,7 @@ from dashboard.views.alerts import judge
 from dashboard.views.controls import (
     await_bars,
     escaped,
+    is_utc,
     link_stretch,
     listed,
     market_and_symbol,
@@ -65,7 +66,9 @@ def show() -> None:
         _own(person)
 
 
+@st.fragment
 def _chart(market: Market, symbol: str) -> None:
+    # As a fragment, since a report of the view then waits for the run that takes a mark in; a run of the whole page would end that run.
     view = st.session_state.get("mark view")
     if view and (view["market"], view["symbol"]) == (market, symbol):
         start, end, name = view["start"], view["end"], view["id"]
@@ -89,7 +92,7 @@ def _chart(market: Market, symbol: str) -> None:
     if (dragged := found.get("dragged")) and mark:
         for name in ("start", "end"):
             mark[name] = time_of(dragged[name]).replace(microsecond=0)
-            st.session_state[f"{name} text"] = _text(mark[name])
+        _fill(start=mark["start"], end=mark["end"])
         st.rerun()
     if made := found.get("mark"):
         _begin(market, symbol, time_of(made["start"]), time_of(made["end"]))
@@ -116,7 +119,14 @@ def _begin(market: Market, symbol: str, start: dt.datetime, end: dt.datetime) ->
         mark["refined"] = refined
         mark["edges"] = [{"time": e.time_ns / NS_PER_SECOND, "uncertainty_s": e.uncertainty_s} for e in found]
     st.session_state["mark"] = mark
-    st.session_state["start text"], st.session_state["end text"] = _text(mark["start"]), _text(mark["end"])
+    _fill(start=mark["start"], end=mark["end"])
+
+
+def _fill(**times: dt.datetime | None) -> None:
+    """Have the form show the times `start` and `end`, or one of them. It gets them when it is drawn: earlier, values that the browser
+    sent before could replace them."""
+    texts = {f"{name} text": "" if time is None else f"{time:%Y-%m-%dT%H:%M:%S}" for name, time in times.items()}
+    st.session_state["times"] = texts
 
 
 def _form(market: Market, symbol: str, person: Identity) -> None:
@@ -127,8 +137,11 @@ def _form(market: Market, symbol: str, person: Identity) -> None:
         st.warning(escaped(note))
     if mark and mark["refined"] is not None:
         _proposal(mark)
+    for name, text in st.session_state.get("times", {}).items():
+        st.session_state[name] = text
     st.text_input("Start, UTC", key="start text", placeholder="2024-06-03T14:31:00")
     st.text_input("End, UTC", key="end text", placeholder="2024-06-03T14:35:00")
+    st.session_state["times"] = {}
     st.button("Propose edges for these times", key="propose", on_click=_propose, args=(market, symbol))
     kind = st.selectbox("Class", offered(places.database()), format_func=named, key="mark kind")
     confidence = st.slider("Confidence", 0.0, 1.0, 0.9, 0.05, key="mark confidence")
@@ -163,15 +176,15 @@ def _edge_text(edge: Edge | None) -> str:
 
 def _accept(mark: dict[str, Any]) -> None:
     refined = mark["refined"]
-    for name, edge in (("start", refined.start), ("end", refined.end)):
-        if edge is not None:
-            mark[name] = time_of(edge.time_ns / NS_PER_SECOND)
-            st.session_state[f"{name} text"] = _text(mark[name])
+    proposed = {"start": refined.start, "end": refined.end}
+    found = {name: time_of(edge.time_ns / NS_PER_SECOND) for name, edge in proposed.items() if edge is not None}
+    mark.update(found)
+    _fill(**found)
 
 
 def _discard() -> None:
     st.session_state.pop("mark", None)
-    st.session_state["start text"] = st.session_state["end text"] = ""
+    _fill(start=None, end=None)
 
 
 def _propose(market: Market, symbol: str) -> None:
@@ -215,13 +228,14 @@ def _queue(person: Identity) -> None:
         st.caption("Every alert and incident has a verdict or a label of yours.")
         return
     st.caption(
-        "Alerts and incidents without a verdict, nearest to their threshold first: there the detectors are least sure."
+        "Alerts and incidents without a verdict, nearest to their threshold first: there the detectors are least sure. "
+        + ("Times in UTC." if is_utc() else "Times in each market's own zone.")
     )
     for position, row in enumerate(rows.head(12).iter_rows(named=True)):
         zone = zone_of(Market(row["market"]))
         columns = st.columns([2, 4, 3], vertical_alignment="center")
         columns[0].write(f"{escaped(row['symbol'])}  \n{time_text(row['start_time'], zone)}")
-        columns[1].write(escaped(row["message"]))
+        columns[1].write(escaped(row["message"].removeprefix(f"{row['symbol']}: ")))
         with columns[2].container(horizontal=True):
             st.button("Show", key=f"show {position}", on_click=_show_in_chart, args=(row,))
             st.button("Confirm", key=f"confirm {position}", on_click=judge, args=([row["id"]], "confirmed"))
@@ -255,7 +269,3 @@ def _remove(label: HumanLabel, person: Identity) -> None:
         del st.session_state["last label"]
     st.session_state["labels version"] = st.session_state.get("labels version", 0) + 1
     st.rerun()
-
-
-def _text(time: dt.datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%S}"

@@ -1,17 +1,19 @@
 """The models in use, how they were judged, what became of each version, how far the tape drifts, and what they find."""
 
+from itertools import cycle
 from typing import Any, Final
 
-import plotly.express as px
 import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
+from plotly.colors import qualitative
+from plotly.subplots import make_subplots
 
 from dashboard import places
 from dashboard.reading import models
 from dashboard.views.controls import escaped, in_zone, named, sidebar
 from dashboard.views.panels import BUY, LINE, SELL, draw
-from dashboard.views.tables import draw_table
+from dashboard.views.tables import draw_table, draw_texts
 from models.drift.measure import PSI_LIMIT
 
 _COLUMNS: Final[dict[str, Any]] = {
@@ -47,7 +49,7 @@ def show() -> None:
         st.info("No model has been trained yet: `tapewatch run` or `tapewatch demo` trains, judges and registers them.")
     else:
         st.subheader("In use")
-        draw_table(champions, column_config={"train": "trained on", "validation": "judged on"})
+        draw_table(champions, column_config={"train": "Trained on", "validation": "Judged on"})
     live = models.live_model(places.settings().champions)
     st.caption(
         f"Collectors scan with {escaped(live)}."
@@ -84,11 +86,7 @@ def _versions(standings: list[models.Standing], in_use: str) -> None:
     if gates:
         if chosen.challenger is None:
             gates = [{k: v for k, v in gate.items() if k not in ("challenger", "has_passed")} for gate in gates]
-        draw_table(
-            [gate | {"gate": named(gate["gate"])} for gate in gates],
-            column_config={"has_passed": st.column_config.CheckboxColumn("challenger passes")},
-            key=f"gates {model}",
-        )
+        draw_texts([gate | {"gate": named(gate["gate"])} for gate in gates], {"has_passed": "Challenger passes"})
     st.subheader("History of versions")
     _history([entry for each in standings for entry in each.entries])
 
@@ -117,7 +115,7 @@ def _history(entries: list[dict[str, Any]]) -> None:
         infer_schema_length=None,
     )
     with st.expander("Every entry"):
-        draw_table(in_zone(rows, "UTC"), column_config={"at_time": "when, UTC"})
+        draw_table(in_zone(rows, "UTC"), column_config={"at_time": "When, UTC"})
 
 
 def _evaluation(judged: dict[str, pl.DataFrame]) -> None:
@@ -204,10 +202,18 @@ def _over_days(rows: pl.DataFrame) -> None:
 
 def _found() -> None:
     found = models.found_by_day(places.database())
-    if found.height:
-        st.subheader("Found by day")
-        words = found.with_columns(pl.col("kind").str.replace_all("_", " "))
-        figure = px.bar(words.to_pandas(), x="date", y="events", color="kind", facet_col="model", template=None)
-        figure.for_each_annotation(lambda note: note.update(text=note.text.partition("=")[2]))
-        figure.update_xaxes(title=None)
-        draw(figure, key="found by day", height=340, legend={"orientation": "v", "y": 1, "x": 1.02, "title": None})
+    if found.is_empty():
+        return
+    st.subheader("Found by day")
+    names = found["model"].unique().sort().to_list()
+    figure = make_subplots(1, len(names), shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.02)
+    for kind, colour in zip(found["kind"].unique().sort(), cycle(qualitative.Safe)):
+        for column, name in enumerate(names, start=1):
+            own = found.filter(kind=kind, model=name).group_by("date").agg(pl.col("events").sum())
+            figure.add_bar(
+                x=own["date"], y=own["events"], name=named(kind), marker_color=colour, legendgroup=kind,
+                showlegend=column == 1, row=1, col=column,
+            )  # fmt: skip
+    figure.update_layout(barmode="stack", yaxis={"title": "events"})
+    figure.update_xaxes(type="date")
+    draw(figure, key="found by day", height=400, legend={"orientation": "v", "y": 1, "x": 1.02})

@@ -68,7 +68,10 @@ def regime_ribbon(runs: pl.DataFrame, first: dt.datetime, last: dt.datetime, zon
         figure,
         key=key,
         height=86,
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
+        legend={
+            **{"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
+            "title": {"text": "Regime: ", "side": "left"},
+        },
         sides=(0, _SCALE_PX),
     )
 
@@ -89,7 +92,9 @@ def order_flow(sums: pl.DataFrame, zone: str, *, key: str) -> None:
             "range": [-1, 1],
             "showgrid": False,
             "tickvals": [-1, -0.5, 0, 0.5, 1],
+            "title": {"text": "imbalance", "standoff": 2},
         },
+        yaxis={"title": {"text": "volume", "standoff": 2}, "automargin": True},
     )
     draw(figure, key=key, height=260)
 
@@ -115,6 +120,8 @@ def book_depth(levels: pl.DataFrame, *, key: str) -> None:
         own = levels.filter(pl.col("side") == side)
         line = {"color": colour, "shape": "hv", "width": 1.5}
         figure.add_scatter(x=own["price"], y=own["depth"], name=name, mode="lines", line=line, fill="tozeroy")
+    figure.update_xaxes(title={"text": "price", "standoff": 4}, automargin=True)
+    figure.update_yaxes(title={"text": "volume up to it", "standoff": 2}, automargin=True)
     draw(figure, key=key, height=220)
 
 
@@ -127,4 +134,6 @@ def correlation_matrix(matrix: pl.DataFrame, *, key: str) -> None:
             z=values, x=names, y=names, zmin=-1, zmax=1, colorscale="RdBu", texttemplate="%{z:.2f}", hoverongaps=False
         )
     )
+    figure.update_xaxes(tickangle=-45, automargin=True)
+    figure.update_yaxes(automargin=True)
     draw(figure, key=key, height=120 + 34 * len(names))

@@ -8,6 +8,7 @@ from dashboard import places
 from dashboard.identity import require
 from dashboard.views.controls import escaped, named, sidebar
 from dashboard.views.tables import draw_table
+from tapewatch.labels.kinds import MEANINGS
 from tapewatch.labels.people.human import LabelError
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.people.label_classes import LabelClass, classes, set_class
@@ -26,13 +27,13 @@ def show() -> None:
     draw_table(
         [
             {
-                "class": named(each.name), "offered": each.is_offered, "built in": each.is_built_in,
-                "description": each.description or "",
+                "class": named(each.name), "offered": each.is_offered, "built_in": each.is_built_in,
+                "description": each.description or MEANINGS.get(each.name, ""),
             }
             for each in known
         ],
         height=35 * (len(known) + 1) + 3,
-        column_config={"description": st.column_config.Column("what belongs to it", width="large")},
+        column_config={"description": st.column_config.Column("What belongs to it", width="large")},
     )  # fmt: skip
     st.caption("Labels of a class that is no longer offered stay. Every change is in the audit log.")
     left, right = st.columns(2)

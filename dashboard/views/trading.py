@@ -1,6 +1,7 @@
 """Paper accounts: money, risk state, equity, positions, bets and orders; and how the strategies were judged last."""
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,7 +10,7 @@ import streamlit as st
 
 from dashboard import places
 from dashboard.identity import current
-from dashboard.views.controls import escaped, refresh_s, sidebar
+from dashboard.views.controls import escaped, in_zone, refresh_s, sidebar
 from dashboard.views.panels import LINE, draw
 from dashboard.views.tables import draw_table
 from tapewatch.market.tables.signals import WALK_FORWARD
@@ -18,17 +19,30 @@ from tapewatch.market.tables.signals import WALK_FORWARD
 _SILENT_S = 180
 #: A table with at most this many rows is shown whole; a longer one scrolls.
 _FEW = 9
-_MONEY = st.column_config.NumberColumn(format="%.2f")
-_TIME = st.column_config.DatetimeColumn(format="MM-DD HH:mm")
+_NUMBER = st.column_config.NumberColumn
+_TIME = partial(st.column_config.DatetimeColumn, format="YYYY-MM-DD HH:mm")
 _COLUMNS = {
-    **dict.fromkeys(("Time", "Known"), _TIME),
-    **dict.fromkeys(("Value", "Unrealised", "Realised", "Profit", "Return, bps"), _MONEY),
-    "Share": st.column_config.NumberColumn(format="percent"),
+    "time": _TIME("Time, UTC"),
+    "known_time": _TIME("Known, UTC"),
+    "mark_price": "Mark",
+    "entry_price": "Entry",
+    "exit_price": "Exit",
+    "limit_price": "Limit",
+    "share_of_equity": _NUMBER("Share", format="percent", help="of the account's equity"),
+    **{name: _NUMBER(format="%.2f") for name in ("value", "unrealised", "realised", "profit", "return_bps")},
 }
-_NAMES = {
-    "known_time": "Known", "mark_price": "Mark", "share_of_equity": "Share", "entry_price": "Entry", "exit_price": "Exit",
-    "return_bps": "Return, bps", "limit_price": "Limit",
-}  # fmt: skip
+_JUDGED = {
+    "scheme": st.column_config.Column(
+        "Judged by", help="one unit each, walk forward, or combinatorial purged paths (cpcv)"
+    ),
+    "bets": _NUMBER("Bets", format="localized"),
+    "taken": _NUMBER("Taken", format="localized", help="bets with a size above 0"),
+    "hit_rate": _NUMBER("Won", format="percent", help="share of the taken bets that won after costs"),
+    **{name: _NUMBER(format="%.1f") for name in ("gross_bps", "net_bps", "mean_net_bps")},
+    "sharpe": _NUMBER("Sharpe", format="%.2f", help="ratio of the hourly net results, a year's"),
+    "psr": _NUMBER("Sharpe above 0", format="percent", help="probability that the true Sharpe ratio is above 0"),
+    "max_drawdown_bps": _NUMBER("Drawdown, bps", format="%.1f", help="the deepest fall below an earlier height"),
+}
 _SHOWN = {
     "positions": ("symbol", "quantity", "mark_price", "value", "unrealised", "realised", "share_of_equity"),
     "bets": ("known_time", "symbol", "side", "strategy", "kind", "filled", "entry_price", "exit_price", "return_bps", "profit"),
@@ -82,9 +96,8 @@ def _account() -> None:
         plain = rows.select(columns).with_columns(pl.selectors.categorical().cast(pl.String))
         if "side" in columns:
             plain = plain.with_columns(side=pl.when(pl.col("side") > 0).then(pl.lit("buy")).otherwise(pl.lit("sell")))
-        named = plain.rename({name: _NAMES.get(name, name.capitalize()) for name in columns})
         height = "auto" if rows.height < _FEW else 320
-        draw_table(named, height=height, column_config=_COLUMNS, key=name)
+        draw_table(in_zone(plain, "UTC"), height=height, column_config=_COLUMNS, key=name)
 
 
 def _tiles(facts: dict[str, Any]) -> None:
@@ -130,8 +143,7 @@ def _judged() -> None:
         return
     st.subheader("Strategies out of sample")
     plain = table.drop("path").with_columns(pl.selectors.categorical().cast(pl.String).str.replace_all("_", " "))
-    percent = st.column_config.NumberColumn(format="percent")
-    draw_table(plain, column_config={"hit_rate": percent, "psr": percent}, key="walk forward")
+    draw_table(plain, column_config=_JUDGED, key="walk forward")
     page = lake.page(WALK_FORWARD)
     if page.exists() and current().may("export"):
         st.download_button("Tear sheet (HTML)", page.read_bytes(), "tear_sheet.html", "text/html")

@@ -15,6 +15,7 @@ from dashboard.views.controls import (
     await_bars,
     choice,
     escaped,
+    is_utc,
     link_stretch,
     linked,
     listed,
@@ -31,6 +32,10 @@ from tapewatch.market.instruments import NS_PER_SECOND, Market
 
 _DAYS = {"Last day": 1, "Last 5 days": 5, "Last month": 21, "Last year": 252, "Everything": 100_000}
 _COLUMNS, _MOST_IN_GRID = 3, 24
+_MARKED = (
+    "Strips above the candles: alerts red, incidents of the scan violet, anomalies of the models magenta. "
+    "Stretches behind them: labels blue, known truth amber."
+)
 _WINDOWS, _WINDOW = (30, 60, 120, 390), 60
 
 
@@ -58,7 +63,7 @@ def show() -> None:
 
 
 def _symbol(market: Market, symbol: str, days: str) -> None:
-    sources = several("marked", SOURCES, SOURCES, "Marked")
+    sources = several("marked", SOURCES, SOURCES, "Marked", help=_MARKED)
     whole = tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
     start, end = stretch_of_link("watch") or whole
     view = f"{market} {symbol} {days}"
@@ -132,7 +137,7 @@ def _panels(market: Market, symbol: str, first: float, last: float, view: str, w
             panels.correlation_matrix(matrix, key="correlation")
         else:
             st.caption("Fewer than two symbols have returns here.")
-        st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)}.")
+        st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)} ({zone}).")
 
 
 def _book(market: Market, symbol: str, start: dt.datetime, end: dt.datetime, zone: str) -> None:
@@ -143,7 +148,7 @@ def _book(market: Market, symbol: str, start: dt.datetime, end: dt.datetime, zon
         )
         return
     time, levels = found
-    st.caption(f"Depth behind the best prices at {time_text(time, zone)}")
+    st.caption(f"Depth behind the best prices at {time_text(time, zone)} ({zone})")
     panels.book_depth(levels, key="book")
 
 
@@ -152,6 +157,7 @@ def _grid(market: Market | str) -> None:
     cells = [(m, symbol) for m, symbols in known.items() if market in (m, "all") for symbol in symbols]
     if len(cells) > _MOST_IN_GRID:
         st.caption(f"The first {_MOST_IN_GRID} of {len(cells)} symbols; choose a market, or one symbol.")
+    st.caption("Times in UTC." if is_utc() else "Times in each market's own zone.")
     columns = st.columns(_COLUMNS)
     for position, (its_market, symbol) in enumerate(cells[:_MOST_IN_GRID]):
         start, end = (ns / NS_PER_SECOND for ns in places.histories().extent(its_market, symbol, 1))

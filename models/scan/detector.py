@@ -30,6 +30,8 @@ from tapewatch.market.tables.tape import TIME
 FORMAT = 3
 #: Kinds that reach this surprise within an incident are among its reasons: ten such peaks in 390 minutes.
 _WORTH_SAYING = -1.0
+#: A statistic below this would read as 0.0, or as 1.0 times the usual: other statistics together make its kind surprising.
+_LEAST_VALUE = 0.05
 #: Beyond this, a few days of training say no more than "hardly ever".
 MOST_HOURS = 10_000.0
 _KIND_OF = [KINDS.index(kind) for kind in STATISTICS.values()]
@@ -236,7 +238,8 @@ def incident_rows(
 
 
 def reasons_of(surprises: Floats, measured: Floats, named: int) -> list[dict[str, Any]]:
-    """Each kind that is surprising, the one that names the incident first, then the most surprising, with what its statistic says.
+    """Each kind that is surprising, the one that names the incident first, then the most surprising, with what its statistic says. Others
+    whose statistic is about as usual are left out.
 
     Args:
         surprises: by kind.
@@ -252,6 +255,8 @@ def reasons_of(surprises: Floats, measured: Floats, named: int) -> list[dict[str
         # Of two statistics of a kind, the one with the greater value: both are in the same unit.
         at, name = max(names, key=lambda each: np.nan_to_num(measured[each[0]], nan=-np.inf))
         value = float(measured[at])
+        if kind != named and not value >= _LEAST_VALUE:
+            continue
         reasons.append(
             {"kind": KINDS[kind], "statistic": name, "value": round(value, 4), "words": WORDING[name](value)}
         )

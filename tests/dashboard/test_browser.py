@@ -6,8 +6,11 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import polars as pl
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from dashboard.components.fetch import SERVED, fetch
@@ -19,6 +22,8 @@ from tests.support.dashboard import serving
 from tests.support.watched_home import BURST, INCIDENT, START, alert, live_bars, write_alerts
 
 pytestmark = pytest.mark.slow
+#: Of rising and falling candles.
+UP, DOWN = (0x26, 0xA6, 0x9A), (0xEF, 0x53, 0x50)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,18 @@ def drag(page: Page, time: dt.datetime, to: dt.datetime) -> None:
     page.mouse.up()
 
 
+def linked(url: str) -> list[float]:
+    """The stretch in an address: from and to, or nothing."""
+    return [float(value) for value in re.findall(r"(?:from|to)=(\d+)", url)]
+
+
+def saved(page: Page, name: str) -> Path:
+    """The file that a button of the chart saves."""
+    with page.expect_download() as made:
+        page.get_by_role("button", name=name, exact=True).click()
+    return made.value.path()
+
+
 def point(page: Page, time: dt.datetime) -> tuple[float, float]:
     """Where a time is on the candles."""
     candles = frame(page)
@@ -79,7 +96,7 @@ def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Pag
     page.get_by_role("button", name="Show").first.click()  # the nearest to its threshold: the burst
     status = page.locator('[data-part="status"]').first
     view = page.locator('[data-part="range"]').first
-    expect(view).to_contain_text("09:40 – 5 Mar 2024, 10:43")
+    expect(view).to_contain_text("09:40 – 10:43 New York time")
     click_at(page, BURST[0] - dt.timedelta(seconds=40))
     expect(status).to_have_text("now the end")
     click_at(page, BURST[1] + dt.timedelta(seconds=40))
@@ -153,12 +170,21 @@ def test_the_candles_pan_by_keyboard_and_the_link_restores_the_view(place: tuple
     page.goto(f"{place[0]}/?market=stocks&symbol=AAPL")
     candles = frame(page)
     candles.focus()
-    candles.press("+")
-    candles.press("ArrowLeft")
-    page.wait_for_url(re.compile("from="))
+    asked: list[float] = []
+    for key in ("+", "ArrowLeft"):
+        candles.press(key)
+        page.wait_for_url(lambda url, former=asked: linked(url) not in ([], former))
+        asked = linked(page.url)
+        end = dt.datetime.fromtimestamp(asked[1], ZoneInfo("America/New_York"))
+        expect(page.get_by_text(f"60 minutes before {end:%Y-%m-%d %H:%M:%S}")).to_be_visible()  # the panels follow
     assert violations(page) == []
     link = page.url
-    asked = [float(value) for value in re.findall(r"(?:from|to)=(\d+)", link)]
+    rows = pl.read_csv(saved(page, "CSV"), try_parse_dates=True)
+    assert asked[0] - 60 < rows["time"].min().timestamp() < rows["time"].max().timestamp() < asked[1]
+    assert pl.read_parquet(saved(page, "Parquet"))["close"].to_list() == pytest.approx(rows["close"].to_list())
+    with Image.open(saved(page, "PNG")) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(picture.width * picture.height)}
+    assert {UP, DOWN} <= colours
     page.goto("about:blank")
     page.goto(link)
     shown = frame(page)

@@ -1,6 +1,7 @@
 """Candles at every zoom equal a plain resampling by pandas; days are read as views reach them, and again when rewritten."""
 
 import datetime as dt
+import math
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,7 @@ def test_ladders_side_by_side_equal_one() -> None:
 
 
 def test_days_are_read_again_when_rewritten_and_live_bars_follow(lake: Lake, database: Database) -> None:
-    histories = Histories(lake, database)
+    histories = Histories(lake, database, live_s=0)
     start, end = DAY.session.regular_start, DAY.session.regular_end
     assert histories.view(Market.STOCKS, "AAPL", start, end, 500).candles.height == 25
     # A later day, then a bar of the present that the lake does not hold.
@@ -112,6 +113,21 @@ def test_days_are_read_again_when_rewritten_and_live_bars_follow(lake: Lake, dat
     again = histories.view(Market.STOCKS, "AAPL", LATER.session.regular_start, _ANY, 500)
     assert again.candles.height == 415 - 90 + 2
     assert histories.extent(Market.STOCKS, "AAPL", 1)[1] == newest.last + NS_PER_MINUTE
+
+
+def test_views_share_live_bars_until_the_lake_has_a_newer_day(lake: Lake, database: Database) -> None:
+    histories = Histories(lake, database, live_s=math.inf)
+    noon = dt.datetime(2024, 6, 4, 14, tzinfo=dt.UTC)
+
+    def count() -> int:
+        return histories.view(Market.STOCKS, "AAPL", DAY.session.regular_start, _ANY, 1_000).candles.height
+
+    assert count() == 25
+    database.upsert(LIVE_BARS, Partition(noon.date(), Market.STOCKS), live_bars("AAPL", noon, [5.0, 6.0]))
+    assert count() == 25
+    lake.write(BARS, LATER, day_of_bars("AAPL", 1))
+    histories._days.clear()
+    assert count() == 25 + 390 + 2
 
 
 def test_an_unknown_symbol_has_an_empty_view(lake: Lake, database: Database) -> None:

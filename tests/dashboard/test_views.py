@@ -1,6 +1,8 @@
 """Every page runs on a small home, as Streamlit runs it, without a browser; what people wrote is shown as text."""
 
 import datetime as dt
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from dashboard.identity import Identity
 from dashboard.reading.depth import book
 from dashboard.views import alert, alerts, health, labels, mark, models, settings, trading, watch
 from dashboard.views.controls import escaped
+from dashboard.views.tables import heading
 from tapewatch.accounts.roles import ROLES
 from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
@@ -59,6 +62,18 @@ def texts(page: AppTest) -> str:
     )
 
 
+def assert_headed(page: AppTest) -> None:
+    """Every column of every table has a heading in words."""
+    for table in page.dataframe:
+        columns = json.loads(table.proto.columns)
+        assert not [name for name in table.value.columns if not re.match("[^_]+$", columns[name].get("label") or "_")]
+
+
+def test_a_columns_name_becomes_words_with_its_unit() -> None:
+    given = ("lag_s", "return_bps", "events_per_second", "spread_hz", "psr")
+    assert [heading(name) for name in given] == ["Lag, s", "Return, bps", "Events per second", "Spread, Hz", "Psr"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "show", [watch.show, alerts.show, health.show, models.show, trading.show, mark.show, labels.show, settings.show]
@@ -67,6 +82,7 @@ def test_every_page_runs(placed: Path, show: Callable[[], None]) -> None:
     page = run(show)
     assert not page.exception
     assert page.title[0].value == show.__module__.rpartition(".")[2].capitalize()
+    assert_headed(page)
 
 
 @pytest.mark.long
@@ -85,6 +101,7 @@ def test_a_paper_account_is_shown_with_what_stops_it(placed: Path) -> None:
     assert "HALTED" in page.error[0].value
     assert "<b>" not in page.error[0].value
     assert {frame.value.shape[1] for frame in page.dataframe} >= {7, 10}
+    assert_headed(page)
     assert "No bet yet" in texts(page)
 
 

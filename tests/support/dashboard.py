@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import streamlit as st
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 
 from dashboard import identity
+from dashboard.app import settle
 from dashboard.identity import Identity
 from dashboard.live.routes import ROUTES
 from dashboard.server import SWITCH_S
@@ -62,14 +64,20 @@ def _answers(address: str) -> bool:
         return False
 
 
+@asynccontextmanager
+async def _lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
+    settle()
+    yield {}
+
+
 def main(port: int) -> None:
     """Serve until SIGTERM."""
     identity.establish(lambda _: ANN)
     sys.setswitchinterval(SWITCH_S)
     options = {"browser.gatherUsageStats": False, "server.fileWatcherType": "none", "server.headless": True}
-    options["client.toolbarMode"] = "minimal"
+    options |= {"client.toolbarMode": "minimal", "runner.postScriptGC": False}
     config.get_config_options(force_reparse=True, options_from_flags=options)
-    app = st.App(_MAIN, routes=ROUTES, middleware=[Middleware(LoggedIn)])
+    app = st.App(_MAIN, routes=ROUTES, middleware=[Middleware(LoggedIn)], lifespan=_lifespan)
     uvicorn.run(
         app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1
     )

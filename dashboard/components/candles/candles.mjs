@@ -4,15 +4,15 @@ import { Axis } from "./axis.mjs";
 import { Marks, read, script } from "./data.mjs";
 import { Edges } from "./edges.mjs";
 import { listen, mountBell } from "./feed.mjs";
-import { look, price, save, width } from "./format.mjs";
+import { look, price, save, stretch, width } from "./format.mjs";
 import { Hand } from "./hand.mjs";
 import { Loader, lacks } from "./loader.mjs";
 import { mountReplay } from "./replay.mjs";
+import { Resting } from "./resting.mjs";
 import { Series } from "./series.mjs";
 import { Spans } from "./spans.mjs";
 
 const SEVERITY = { info: "#7d8790", warning: "#e09000", critical: "#e53935" };
-const SETTLED_MS = 350;
 // What happened is read once the candles have come to rest.
 const MARKS_MS = 80;
 // From one marker with a text to the next, so that texts do not overlap.
@@ -35,6 +35,12 @@ class Chart {
       read: ({ from, to }, signal) => this.#read(from, to, signal),
       show: (candles, wish) => this.#show(candles, wish),
       fail: (error) => this.#say(`the chart cannot be drawn: ${error.message}`),
+    });
+    this.resting = new Resting({
+      seen: () => this.#visible(),
+      show: (stretch) => this.#saySeen(stretch),
+      report: (stretch) => this.component.setStateValue("range", stretch),
+      isOwn: () => !this.data.is_compact,
     });
     this.#build(component.parentElement);
     this.stop = listen((name, said) => this.#live(name, said));
@@ -117,9 +123,9 @@ class Chart {
 
   destroy() {
     this.stop();
-    clearTimeout(this.settling);
     clearTimeout(this.reloading);
     clearTimeout(this.marking);
+    this.resting.stop();
     this.loader.stop();
     this.hand.stop();
     this.chart.remove();
@@ -132,12 +138,13 @@ class Chart {
     this.chart.applyOptions(options);
   }
 
-  // How many candles fit into the frame.
+  // How many candles fit into the frame. The library knows its width; the frame would lay the page out again.
   #most() {
-    return Math.max(40, Math.min(1500, Math.floor((this.frame.clientWidth || 800) / 4)));
+    return Math.max(40, Math.min(1500, Math.floor((this.chart.timeScale().width() || 800) / 4)));
   }
 
   #go({ from, to }) {
+    this.resting.stop();
     this.loader.ask({ from, to, moves: true });
   }
 
@@ -171,7 +178,7 @@ class Chart {
       if (candles !== this.candles) return;
       this.quiet = false;
       this.frame.dataset.ms = (performance.now() - began).toFixed(1);
-      this.#report();
+      this.resting.settle();
       this.#moved();
     }));
     clearTimeout(this.marking);
@@ -231,19 +238,12 @@ class Chart {
       this.asked = asked;
       this.#stay();
     }
-    clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.#report(), SETTLED_MS);
+    this.resting.moved();
   }
 
-  #report() {
-    const { from, to } = this.#visible();
-    this.range.textContent = `${this.full.format(from * 1000)} – ${this.full.format(to * 1000)}, ${width(this.candles.minutes)}`;
+  #saySeen({ from, to }) {
+    this.range.textContent = `${stretch(this.full, this.data.zone, from, to)}, ${width(this.candles.minutes)}`;
     Object.assign(this.frame.dataset, { from, to, width: this.chart.timeScale().width() });
-    const said = JSON.stringify([Math.round(from), Math.round(to)]);
-    if (this.data.is_compact || said === this.said) return;
-    const isFirst = this.said === undefined;
-    this.said = said;
-    if (!isFirst) this.component.setStateValue("range", { from: Math.round(from), to: Math.round(to) });
   }
 
   #clicked(event) {

@@ -26,6 +26,14 @@ export function look(style, { zone, is_compact: isCompact }) {
   return { full, options };
 }
 
+// A stretch in seconds as text, with its zone; `full` is the format of a time with its day.
+export function stretch(full, zone, from, to) {
+  const [start, end] = [from, to].map((time) => full.format(time * 1000));
+  const place = zone.split("/").at(-1).replaceAll("_", " ");
+  const [day, time] = end.split(", ");
+  return `${start} – ${start.startsWith(day) ? time : end} ${place === "UTC" ? place : `${place} time`}`;
+}
+
 export function width(minutes) {
   if (minutes % 1440 === 0) return `${minutes / 1440} d a candle`;
   return minutes % 60 === 0 ? `${minutes / 60} h a candle` : `${minutes} min a candle`;

@@ -9,6 +9,8 @@ export class Series {
     this.prices = chart.addSeries(library.CandlestickSeries, {
       upColor: RISING, borderUpColor: RISING, wickUpColor: RISING,
       downColor: FALLING, borderDownColor: FALLING, wickDownColor: FALLING,
+      // Its label on the scale is of the last candle that is seen, too.
+      priceLineSource: library.PriceLineSource.LastVisible,
     });
     this.prices.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
     this.lines = new Lines();

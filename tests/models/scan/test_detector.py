@@ -4,13 +4,15 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from models.base import DetectorError
 from models.manifest import MANIFEST_NAME
-from models.scan.detector import Day, ScanDetector, hours_of
+from models.scan.detector import Day, ScanDetector, hours_of, reasons_of
+from models.scan.layout import KINDS, STATISTICS
 from models.scan.tail import surprise_of
 from models.scan.wording import WORDING
 from tapewatch.emulator.synthetic.market import Synthetic
@@ -112,6 +114,20 @@ def test_incidents_are_rows_of_their_table_with_reasons_in_words() -> None:
         reasons = json.loads(row["reasons"])
         assert reasons[0]["kind"] == row["kind"]
         assert reasons[0]["words"] == WORDING[reasons[0]["statistic"]](reasons[0]["value"])
+
+
+def test_what_is_as_usual_is_no_reason_unless_it_names_the_incident() -> None:
+    names, values = list(STATISTICS), np.full(len(STATISTICS), np.nan)
+    values[[names.index("jump"), names.index("silence"), names.index("sides")]] = 4.9, 0.0, 6.8
+    surprises = np.full(len(KINDS), 1.0)
+    surprises[[kind not in {STATISTICS[name] for name in ("jump", "silence", "sides")} for kind in KINDS]] = np.nan
+
+    def said(named: str) -> list[str]:
+        return [each["statistic"] for each in reasons_of(surprises, values, KINDS.index(STATISTICS[named]))]
+
+    assert said("jump") == ["jump", "sides"]
+    assert said("silence")[0] == "silence"
+    assert sorted(said("silence")[1:]) == ["jump", "sides"]
 
 
 @pytest.mark.long
