@@ -34,13 +34,12 @@ def parts(found: Container) -> None:
             _refused(found, sign, given)
 
 
-def second(home: Path, variables: Mapping[str, str]) -> None:
-    """Of a second collector on the volume of one that runs."""
-    with container("collector", home, variables) as found:
-        for command in (["serve", "collector-stocks"], ["up"]):
-            said = found.refusal(*command)
-            if "already" not in said or HOME not in said:
-                raise ContainerError(f"a second {command} on the volume: {said}")
+def second(found: Container, *command: str) -> None:
+    """Of a second one on the volume of one that runs."""
+    with container(found.target, found.volume, found.variables) as other:
+        said = other.refusal(*command)
+    if "already" not in said or HOME not in said:
+        raise ContainerError(f"a second {command} on the volume: {said}")
 
 
 def _everywhere(full: str, newer: str) -> dict[str, dict[str, str]]:

@@ -19,7 +19,9 @@ import httpx
 
 from serving.bento import build_bento
 from tapewatch.emulator.process import running_emulator
+from tapewatch.settings import Settings
 from tests.deployment import bad_starts
+from tests.orchestration.runs.test_sharing import add, label
 from tests.support.containers import USER, Container, ContainerError, buildah, container, is_possible
 from tests.support.detectors import fitted
 from tests.support.ports import free_ports
@@ -94,27 +96,23 @@ def check_collector(home: Path) -> None:
         with container("collector", home, {**ports(), **given}) as found:
             check_closed(found)
             with found.started():
-                bad_starts.second(home, {**ports(), **given})
+                bad_starts.second(found, "serve", "collector-stocks")
             bad_starts.parts(found)
 
 
 def check_labeller(home: Path) -> None:
     """The three commands of the labeller, on a real bucket."""
+    add(Settings(home=home, _env_file=None), label("ann", 0))
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapewatch-s3-"))
         s3 = stack.enter_context(s3_server(Path(folder)))
         place = f"s3://{s3.bucket()}/labels"
-        given = {**ports(), **s3.environment, "TAPEWATCH_LABEL_AUTHORS": "ann"}
-        found = stack.enter_context(container("labeller", home, given))
+        found = stack.enter_context(container("labeller", home, {**ports(), **s3.environment}))
         check_closed(found)
-        add = "labels add AAPL volume_spike --from 2024-06-03T18:20 --to 2024-06-03T18:30 --author ann"
-        for words in (
-            ["tapewatch", *add.split()],
-            [*found.entrypoint, "--push-to-cloud", place, "--upsert"],
-            [*found.entrypoint, "--pull-from-cloud", place],
-        ):
-            done = found.run(*words)
-            _expect(done.returncode == 0, f"{words}: {done.stdout}")
+        for arguments in (["--push-to-cloud", place, "--upsert"], ["--pull-from-cloud", place]):
+            done = found.run(*found.entrypoint, *arguments)
+            _expect(done.returncode == 0, f"{arguments}: {done.stdout}")
+            sys.stdout.write(done.stdout)
         with found.started("--mode", "interactive"):
             pass
 
@@ -131,6 +129,7 @@ def check_platform(home: Path) -> None:
                 _expect(httpx.get(address, trust_env=False, timeout=60).is_success, f"{address} does not answer")
             said = running.run("tapewatch", "status").stdout
             _expect("crypto" in said and "stocks" in said, f"no collectors: {said}")
+            bad_starts.second(found, "up")
             sys.stdout.write(said)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -59,6 +59,7 @@ def buildah(*arguments: str) -> str:
 class Container:
     """A container of an image. It has this machine's network, and can write to its volume and to /tmp alone."""
 
+    target: str
     image: Mapping[str, Any]
     variables: Mapping[str, str]
     root: Path
@@ -172,7 +173,8 @@ def container(target: str, volume: Path, variables: Mapping[str, str] | None = N
     """
     image = json.loads(buildah("inspect", "--type", "image", f"localhost/tapewatch-{target}"))["Docker"]["config"]
     for path in (volume, *volume.rglob("*")):
-        os.chown(path, USER, USER)
+        with suppress(FileNotFoundError):  # another container that runs on the volume
+            os.chown(path, USER, USER)
     with ExitStack() as stack:
         name = buildah("from", f"localhost/tapewatch-{target}")
         stack.callback(buildah, "rm", name)
@@ -180,7 +182,7 @@ def container(target: str, volume: Path, variables: Mapping[str, str] | None = N
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tapewatch-container-")))
         (own / "tmp").mkdir()
         (own / "tmp").chmod(0o1777)
-        yield Container(image, variables or {}, root, volume, own)
+        yield Container(target, image, variables or {}, root, volume, own)
 
 
 def is_possible() -> str:
