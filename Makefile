@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml uv.lock | $(filter .bootstrap/bin/uv,$(UV))
 	$(RUN)/python -m dashboard.components.fetch
 	@touch $(STAMP)
 
-demo: install ## Run the whole platform once on the built-in market: five days, two to three minutes
+demo: install ## Run the whole platform once on the built-in market: five days, three to five minutes
 	$(RUN)/tapewatch demo
 
 up: install ## Run Dagster, MLflow, the emulator and the scoring service until Ctrl-C

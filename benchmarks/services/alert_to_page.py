@@ -4,7 +4,7 @@ Run: python -m benchmarks.services.alert_to_page [--alerts N] [--speed N]. A hea
 are committed to its database as collectors commit them, at random moments; the clock stops when the page shows them. The peer of the bell, which comes
 as a server-sent event, is the list beside it: a fragment of Streamlit's that reads again every five seconds.
 
-Then a collector follows a day of the emulator's stocks, some hundred times as fast as the market, and raises its own alerts of the anomalies in it:
+Then a collector follows a day of the emulator's stocks, over a thousand times as fast as the market, and raises its own alerts of the anomalies in it:
 of each, the time from the commit until the bell shows it.
 """
 
@@ -16,17 +16,20 @@ import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as NotShownError
 
 from dashboard.components.fetch import SERVED, fetch
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.live import ALERTS
 from tapewatch.store.database.database import Database
+from tapewatch.streaming.collector.metrics import CollectorStatus
 from tests.support.browser import browser_page
 from tests.support.login import PASSWORD, Dashboard, add_person, dashboard
 from tests.support.replays import Home, collect_all
@@ -49,10 +52,9 @@ _NOTE_TOASTS = """() => {
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--alerts", type=int, default=30)
-    parser.add_argument("--speed", default="300", help="of the emulator")
+    parser.add_argument("--alerts", type=int, default=15)
+    parser.add_argument("--speed", default="1500", help="of the emulator")
     given = parser.parse_args()
-    count = given.alerts
     for library in SERVED:
         fetch(library)
     with (
@@ -69,9 +71,12 @@ def main() -> None:
         page.goto(f"{running.url}/alerts")
         page.get_by_text("0 alerts and incidents").wait_for()
         chance = random.Random(1)  # noqa: S311 - pauses
-        taken = np.array([_shown(running.database, page, number, chance) for number in range(1, count + 1)])
+        first = _first_rung(running.database, page) + 1
+        taken = np.array(
+            [_shown(running.database, page, number, chance) for number in range(first, first + given.alerts)]
+        )
         live = _of_the_emulator(running, page, given.speed)
-    print(f"{count} alerts, seconds from the commit   half     95 %    worst")
+    print(f"{given.alerts} alerts, seconds from the commit   half     95 %    worst")
     _print("the bell", taken[:, 0])
     _print("the list, refreshed every 5 s", taken[:, 1])
     _print(f"the bell, {live.size} alerts of the tape", live)
@@ -82,24 +87,48 @@ def _print(name: str, taken: np.ndarray) -> None:
     print(f"{name:32}{half:8.2f} {most:8.2f} {worst:8.2f}")
 
 
+def _first_rung(database: Database, page: Page) -> int:
+    """How many alerts it took until the page showed the message of one: a page that has just opened does not listen yet."""
+    for number in count(1):
+        _raise(database, number)
+        try:
+            _bell(page, number).wait_for(timeout=5_000)
+        except NotShownError:
+            continue
+        break
+    return number
+
+
 def _shown(database: Database, page: Page, number: int, chance: random.Random) -> tuple[float, float]:
     """Seconds until the bell shows an alert, and until the list counts it."""
     time.sleep(chance.uniform(0.5, _LONGEST_PAUSE_S))
-    now, message = dt.datetime.now(dt.UTC), f"benchmark {number}: moved 35 basis points"
+    _raise(database, number)
+    start = time.perf_counter()
+    _bell(page, number).wait_for(timeout=60_000)
+    rung = time.perf_counter() - start
+    page.get_by_text(f"{number} alerts and incidents").wait_for(timeout=60_000)
+    return rung, time.perf_counter() - start
+
+
+def _raise(database: Database, number: int) -> None:
+    """Commit an alert, as collectors do."""
+    now = dt.datetime.now(dt.UTC)
     row = {
         **{"alert_id": f"crypto:price_jump:{number}", "symbol": "X:BTC-USD", "rule": "price_jump"},
         **{"severity": "warning", "start_time": now, "end_time": None, "detected_time": now, "value": 35.0},
-        **{"baseline": 5.0, "multiple": 7.0, "peak": 35.0, "observations": 1, "message": message},
+        **{"baseline": 5.0, "multiple": 7.0, "peak": 35.0, "observations": 1, "message": _message(number)},
     }
     frame = ALERTS.conform(pl.DataFrame([row], schema_overrides={"end_time": pl.Datetime("us", "UTC")}))
     database.upsert(ALERTS, Partition.parse(f"{now.date()}|crypto"), frame)
-    start = time.perf_counter()
-    page.get_by_text(message).first.wait_for(timeout=60_000)
-    rung = time.perf_counter() - start
-    page.get_by_text(f"{number} alerts and incidents").or_(page.get_by_text(f"{number} alert and incident")).wait_for(
-        timeout=60_000
-    )
-    return rung, time.perf_counter() - start
+
+
+def _message(number: int) -> str:
+    return f"benchmark {number}: moved 35 basis points"
+
+
+def _bell(page: Page, number: int) -> Locator:
+    """The bell's message of an alert; the list holds the same words."""
+    return page.get_by_test_id("stToast").get_by_text(_message(number)).first
 
 
 class _Streamed(Home):
@@ -128,7 +157,7 @@ def _of_the_emulator(running: Dashboard, page: Page, speed: str) -> np.ndarray:
     return np.array(taken)
 
 
-def _commits(path: Path, page: Page, collected: "Future[object]") -> dict[str, float]:
+def _commits(path: Path, page: Page, collected: Future[CollectorStatus]) -> dict[str, float]:
     """When another process's or thread's commit brought each new alert, by its message: seconds since 1970, to 10 ms."""
     found: dict[str, float] = {}
     with closing(sqlite3.connect(path)) as database:
