@@ -21,7 +21,7 @@ from tapewatch.store.lake.many_days import read_symbol
 _BLOCK_DAYS, _FRESH_DAYS = 64, 2
 #: New days are looked for this often: a long lake takes a while to list, and the present comes from the database.
 _LOOK_AGAIN_S = 30.0
-#: A chart asks this long after it was told of a new bar (`candles.mjs`), so that it gets that bar in spite of sharing.
+#: A chart asks this long after the notice of a new bar (`candles.mjs`), so it gets that bar although views share their reading.
 _LIVE_S = 0.2
 #: Minute bars of all symbols in memory: some 120 bytes each.
 _MOST_BARS = 16_000_000
