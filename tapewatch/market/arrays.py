@@ -87,10 +87,18 @@ def flat(column: pl.Series, *, null: float | None = None) -> Array:
         physical = (column.cast(pl.Int64) if column.dtype.is_temporal() else column.to_physical()).rechunk()
     if physical.null_count() and null is not None:
         physical = physical.fill_null(null)
-    array = physical.to_numpy()
-    # Shared and copied columns have one type, so a kernel is compiled once.
-    array.flags.writeable = False
-    return array
+    return of_one_type(physical.to_numpy())
+
+
+def of_one_type(array: Array) -> Array:
+    """The array in C order and read-only; a view where it is in C order already.
+
+    To Numba arrays that may be written, or lie in another order, have types of their own, each of which is compiled. Which
+    of them Polars returns depends on where it has put the columns.
+    """
+    shown = np.ascontiguousarray(array).view()
+    shown.flags.writeable = False
+    return shown
 
 
 def symbol_runs(frame: pl.DataFrame) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapewatch.labels.barriers.barriers import BarrierRules, triple_barrier
+from tapewatch.labels.barriers.barriers import BarrierRules, _first_touches, first_touches, triple_barrier
 from tapewatch.labels.barriers.events import cusum_events
 from tapewatch.market.tables.tape import BARRIER_LABELS
 from tests.support.price_bars import after, bars_of, walk
@@ -271,3 +271,20 @@ def test_labels_against_a_plain_reading(seed: int) -> None:
             assert (found["label"], found["known_time"]) == (0, deadline)
         else:
             assert found is None
+
+
+def test_arrays_of_any_order_are_searched_by_one_kernel() -> None:
+    prices = np.array([[100.0, 101.0, 99.0, 100.0], [100.0, 103.0, 99.0, 102.0]])
+    ends, event, price = np.array([1, 2]), np.array([0]), np.array([100.0])
+    windows, distances = np.array([[0, 2]]), np.array([[0.02, 0.02]])
+    read_only = np.asfortranarray(prices)
+    read_only.flags.writeable = False
+    every_other = np.repeat(ends, 2)[::2]
+    found = [
+        first_touches(ohlc, end_ns, windows, event, price, distances, 10, -1)
+        for ohlc in (prices, np.asfortranarray(prices), read_only)
+        for end_ns in (ends, every_other)
+    ]
+    assert all([each.tolist() for each in one] == [[1], [0.02], [2]] for one in found)
+    assert prices.flags.writeable
+    assert len({tuple(map(str, signature)) for signature in _first_touches.signatures}) == 1  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import polars as pl
 
 from tapewatch.labels.barriers.events import BPS, cusum_events, end_times
 from tapewatch.labels.barriers.volatility import usable_bars
-from tapewatch.market.arrays import symbol_runs
+from tapewatch.market.arrays import Array, of_one_type, symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables.tape import BARRIER_LABELS, SYMBOL
@@ -141,7 +141,6 @@ def last_bars(placed: pl.DataFrame, ends: npt.NDArray[np.int64], times: npt.NDAr
     return last
 
 
-@njit(cache=True)
 def first_touches(
     ohlc: npt.NDArray[np.float64],
     end_ns: npt.NDArray[np.int64],
@@ -164,6 +163,22 @@ def first_touches(
         vertical_ns: distance of the vertical barrier.
         through_ns: the tape's end; a negative value means the end of the symbol's last bar.
     """
+    ohlc, end_ns, windows = map(of_one_type, (ohlc, end_ns, windows))
+    event_ns, price, distances = map(of_one_type, (event_ns, price, distances))
+    return _first_touches(ohlc, end_ns, windows, event_ns, price, distances, vertical_ns, through_ns)
+
+
+@njit(cache=True)
+def _first_touches(
+    ohlc: Array,
+    end_ns: Array,
+    windows: Array,
+    event_ns: Array,
+    price: Array,
+    distances: Array,
+    vertical_ns: int,
+    through_ns: int,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     labels = np.full(event_ns.size, UNKNOWN, dtype=np.int8)
     moves = np.zeros(event_ns.size)
     known = event_ns.copy()

@@ -49,7 +49,7 @@ def cusum_events(
     if multiple <= 0 or span <= 0:
         raise ValueError(f"multiple and span must be positive, not {multiple} and {span}")
     kept = usable_bars(bars, session)
-    close, start_ns, (_, offsets) = kept["close"].to_numpy(), flat(kept["time"]), symbol_runs(kept)
+    close, start_ns, (_, offsets) = flat(kept["close"]), flat(kept["time"]), symbol_runs(kept)
     volatility = np.maximum(minute_volatility(close, start_ns, offsets, span), floor_bps / BPS)
     side = cusum_sides(close, start_ns, offsets, multiple * volatility)
     return (

@@ -7,6 +7,7 @@ import polars as pl
 from tapewatch.labels.barriers.barriers import last_bars, place_events
 from tapewatch.labels.barriers.events import BPS, end_times
 from tapewatch.labels.barriers.volatility import usable_bars
+from tapewatch.market.arrays import flat, of_one_type
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 
@@ -119,8 +120,8 @@ def trend_scan(
         raise ValueError(f"regressions of {shortest} to {longest} bars: choose at least 3, and the longest not below")
     kept = usable_bars(bars, session)
     placed, ends = place_events(events, kept), end_times(kept)
-    windows = placed.select("first_bar", "end_bar").to_numpy()
-    t_value, size = strongest_trends(kept["close"].to_numpy(), windows, shortest, longest)
+    windows = of_one_type(placed.select("first_bar", "end_bar").to_numpy())
+    t_value, size = strongest_trends(flat(kept["close"]), windows, shortest, longest)
     is_whole = size > 0
     last = np.where(is_whole, windows[:, 0] + longest - 2, 0)
     known = ends[last] if ends.size else last
