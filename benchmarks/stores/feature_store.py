@@ -34,34 +34,36 @@ from tests.support.redis import redis_server
 _START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 _DAY_MINUTES = 390
 _SYMBOLS = 10_000
-#: Days and symbols: five million minutes each, a quarter and a year.
-Shape = tuple[int, int]
-_SHAPES: tuple[Shape, ...] = ((64, 200), (256, 50))
+#: Days, symbols, and seconds from a row to the next: five million rows each, of minutes in a quarter and in a year, and of the bins of a month.
+Shape = tuple[int, int, int]
+_SHAPES: tuple[Shape, ...] = ((64, 200, 60), (256, 50, 60), (21, 50, 5))
 _PEER = ("feast[duckdb]>=0.67,<0.68", "pandas<3")
 _PEER_SCRIPT = Path(__file__).parents[1] / "peers" / "feast_duckdb.py"
 
 
 def wide_table(features: int) -> Table:
-    """A table of minutes with that number of features."""
+    """A table with that number of features."""
     columns = [Column(name, TIME, "time") for name in ("event_time", "known_time")]
     columns += [Column(f"f{number:03d}", pl.Float64(), "feature") for number in range(features)]
     symbol = Column("symbol", pl.Categorical(), "symbol")
-    return Table("wide", "features", "random minutes", ("symbol", "event_time"), (symbol, *columns))
+    return Table("wide", "features", "random rows", ("symbol", "event_time"), (symbol, *columns))
 
 
-def write_table(lake: Lake, days: int, symbols: int, features: int) -> int:
-    """Random minutes, as the lake keeps every table; returns their rows."""
+def write_table(lake: Lake, shape: Shape, features: int) -> int:
+    """Random rows, as the lake keeps every table; returns how many."""
+    days, symbols, step_s = shape
     generator, table = np.random.default_rng(0), wide_table(features)
-    rows = symbols * _DAY_MINUTES
-    minutes = np.tile(np.arange(_DAY_MINUTES), symbols) * 60 * 10**9
+    each = _DAY_MINUTES * 60 // step_s
+    rows = symbols * each
+    since = np.tile(np.arange(each), symbols) * step_s * 10**9
     for day in range(days):
         date = _START + dt.timedelta(days=day)
-        event = int(date.timestamp()) * 10**9 + 14 * 3600 * 10**9 + minutes
+        event = int(date.timestamp()) * 10**9 + 14 * 3600 * 10**9 + since
         frame = pl.DataFrame(
             {
-                "symbol": np.repeat([f"S{number:05d}" for number in range(symbols)], _DAY_MINUTES),
+                "symbol": np.repeat([f"S{number:05d}" for number in range(symbols)], each),
                 "event_time": event,
-                "known_time": event + 60 * 10**9,
+                "known_time": event + step_s * 10**9,
                 **{f"f{number:03d}": generator.normal(size=rows) for number in range(features)},
             }
         ).with_columns(pl.from_epoch(pl.col("event_time", "known_time"), "ns").dt.replace_time_zone("UTC"))
@@ -69,8 +71,9 @@ def write_table(lake: Lake, days: int, symbols: int, features: int) -> int:
     return rows * days
 
 
-def entity_rows(count: int, days: int, symbols: int) -> pd.DataFrame:
+def entity_rows(count: int, shape: Shape) -> pd.DataFrame:
     """Random symbols and times in the sessions."""
+    days, symbols, _ = shape
     generator = np.random.default_rng(1)
     seconds = generator.integers(0, days, count) * 86_400 + 14 * 3600 + generator.integers(0, _DAY_MINUTES * 60, count)
     return pd.DataFrame(
@@ -108,21 +111,24 @@ def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -
     Feast's is an inner join on the symbol with inequalities of time, and keeps the latest row of each match afterwards
     (`feast.infra.offline_stores.ibis.point_in_time_join`): more rows of a symbol cost it more.
     """
-    days, symbols = shape
-    lake = Lake(folder / f"small{symbols}")
-    height = write_table(lake, days, symbols, features)
+    days, symbols, step_s = shape
+    name = f"{days}x{symbols}"
+    lake = Lake(folder / name)
+    height = write_table(lake, shape, features)
     table = lake.root / "features" / "wide"
-    asked = entity_rows(rows, days, symbols)
+    asked = entity_rows(rows, shape)
     asked.to_parquet(folder / "asked.parquet")
-    print(f"{rows:,} entity rows, {height:,} rows of {features} features; {symbols} symbols, {days} days")
+    print(
+        f"{rows:,} entity rows, {height:,} rows of {features} features; {symbols} symbols, {days} days, one in {step_s} s"
+    )
     given = {
-        "folder": str(folder / f"peer{symbols}"),
+        "folder": str(folder / f"peer{name}"),
         "source": f"{table}/market=stocks/*/part.parquet",
         "asked": str(folder / "asked.parquet"),
         "features": features,
     }
     python = environment("feast", _PEER)
-    joined(repo_config(folder / f"first{symbols}"), str(table), features, asked)
+    joined(repo_config(folder / f"first{name}"), str(table), features, asked)
     ours, theirs = [], []
     for number in range(rounds):
         done = subprocess.run(
@@ -131,7 +137,7 @@ def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -
         peer = json.loads(done.stdout)
         theirs.append((peer["seconds"], peer["cpu"]))
         for again in range(3):
-            config = repo_config(folder / f"ours{symbols}-{number}{again}")
+            config = repo_config(folder / f"ours{name}-{number}{again}")
             seconds, cpu, total = joined(config, str(table), features, asked)
             ours.append((seconds, cpu))
             if abs(total - peer["sum"]) > 1e-6:
@@ -145,8 +151,9 @@ def compare(folder: Path, rows: int, shape: Shape, features: int, rounds: int) -
 def wide(folder: Path, rows: int) -> None:
     """A large join, with the memory that the process reached."""
     lake = Lake(folder / "wide")
-    height = write_table(lake, 20, 200, 100)
-    asked = entity_rows(rows, 20, 200)
+    shape = 20, 200, 60
+    height = write_table(lake, shape, 100)
+    asked = entity_rows(rows, shape)
     table = str(lake.root / "features" / "wide")
     seconds, cpu, _ = joined(repo_config(folder / "wide-home"), table, 100, asked)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
@@ -212,8 +219,8 @@ def main() -> None:
                 online(folder, "Redis", url)
         if not asked.only_comparisons:
             wide(folder, asked.rows)
-        for days, symbols in _SHAPES:
-            compare(folder, asked.peer_rows, (days // asked.shrink, symbols), 8, asked.rounds)
+        for days, symbols, step_s in _SHAPES:
+            compare(folder, asked.peer_rows, (max(days // asked.shrink, 1), symbols, step_s), 8, asked.rounds)
 
 
 if __name__ == "__main__":

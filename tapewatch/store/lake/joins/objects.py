@@ -1,6 +1,7 @@
 """The objects of some dates of a table: where their rows are, from when on they count, and the features of chosen rows."""
 
 import datetime as dt
+import glob
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pyarrow as pa
 from upath import UPath
 
 from tapewatch.market.arrays import flat
+from tapewatch.store.durable import is_local
 from tapewatch.store.lake.joins.day_rows import Columns, Day, DayRows
 from tapewatch.store.lake.lake import OBJECT, LakeError
 
@@ -49,23 +51,39 @@ class Source:
         return Columns(self.keys, self.event_time, self.known_time)
 
 
+#: Dates of objects, and their paths below the table's folder, in the order of the paths.
+DatedPaths = Sequence[tuple[dt.date, str]]
+
+
+def dated_paths(source: Source) -> DatedPaths:
+    """The objects that a table has now."""
+    pattern = f"market=*/date=*/{OBJECT}"
+    if is_local(source.folder):
+        # As text: a path object for each would cost ten times as much.
+        found = glob.glob(pattern, root_dir=source.folder.path)  # noqa: PTH207
+    else:
+        found = [str(path.relative_to(source.folder)) for path in source.folder.glob(pattern)]
+    return [(dt.date.fromisoformat(path.split("/")[1].removeprefix("date=")), path) for path in sorted(found)]
+
+
 class Objects:
     """The objects of a table. Each stays open, so that one that is replaced meanwhile is read to its end.
 
     Args:
         source: the table.
         stack: closes the objects.
-        first: date of the first object; None for the first there is.
+        paths: the table's objects with their dates, see `dated_paths`.
+        first: date of the first object to open; None for the first there is.
         last: date of the last.
     """
 
-    def __init__(self, source: Source, stack: ExitStack, first: dt.date | None, last: dt.date) -> None:
+    def __init__(
+        self, source: Source, stack: ExitStack, paths: "DatedPaths", first: dt.date | None, last: dt.date
+    ) -> None:
         self._source = source
-        paths = sorted(source.folder.glob(f"market=*/date=*/{OBJECT}"), key=str)
-        dated = [(dt.date.fromisoformat(path.parent.name.removeprefix("date=")), path) for path in paths]
-        kept = [(date, path) for date, path in dated if (first is None or date >= first) and date <= last]
+        kept = [(date, path) for date, path in paths if (first is None or date >= first) and date <= last]
         self.dates = [date for date, _ in kept]
-        self._days = [Day(path, stack) for _, path in kept]
+        self._days = [Day(UPath(source.folder, path), stack) for _, path in kept]
         # It ends before the files that its threads read are closed.
         self._readers = stack.enter_context(ThreadPoolExecutor(_READERS, "lake"))
 

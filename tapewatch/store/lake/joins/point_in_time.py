@@ -14,7 +14,17 @@ import polars as pl
 from tapewatch.market.arrays import flat
 from tapewatch.store.lake.joins.as_of import hold_at
 from tapewatch.store.lake.joins.day_rows import key_texts
-from tapewatch.store.lake.joins.objects import CODE, EVENT, KNOWN, OBJECT_NUMBER, ROW, Objects, Source
+from tapewatch.store.lake.joins.objects import (
+    CODE,
+    EVENT,
+    KNOWN,
+    OBJECT_NUMBER,
+    ROW,
+    DatedPaths,
+    Objects,
+    Source,
+    dated_paths,
+)
 
 _TIME = pl.Datetime("ns", "UTC")
 #: The days of a partition's rows may be those before and after its date: futures trade from the evening before.
@@ -44,7 +54,8 @@ def join_as_of(
     """
     numbered = rows.select(*source.keys, pl.col("time").cast(_TIME)).with_row_index("number")
     chunks = numbered.with_columns(chunk=pl.col("time").dt.epoch("d") // _CHUNK_DAYS)
-    found = [_join(source, part, columns, as_known) for part in chunks.partition_by("chunk", include_key=False)]
+    paths, parts = dated_paths(source), chunks.partition_by("chunk", include_key=False)
+    found = [_join(source, paths, part, columns, as_known) for part in parts]
     empty = pl.DataFrame(schema={"number": numbered.schema["number"], **columns})
     joined = pl.concat([empty, *found])
     return numbered.select("number").join(joined, on="number", how="left", maintain_order="left").drop("number")
@@ -79,7 +90,7 @@ def _read(
     times = dict.fromkeys([source.event_time, *([source.known_time] if source.known_time else [])], _TIME)
     keys = dict.fromkeys(source.keys, pl.String())
     with ExitStack() as stack:
-        objects = Objects(source, stack, *_reach(source, after, until))
+        objects = Objects(source, stack, dated_paths(source), *_reach(source, after, until))
         rows = objects.positions(_ns(until), by_key=only_latest)
         rows = rows.filter(pl.col(KNOWN).is_between(_ns(after), _ns(until))).sort(CODE, EVENT, KNOWN)
         if only_latest:
@@ -88,7 +99,9 @@ def _read(
     return found.sort("number").drop("number")
 
 
-def _join(source: Source, part: pl.DataFrame, columns: Mapping[str, pl.DataType], as_known: bool) -> pl.DataFrame:
+def _join(
+    source: Source, paths: DatedPaths, part: pl.DataFrame, columns: Mapping[str, pl.DataType], as_known: bool
+) -> pl.DataFrame:
     """`number` and the columns of those rows of `part` for which something was known."""
     wanted = part.sort("time")
     keys = key_texts([wanted[key].to_arrow() for key in source.keys], wanted.height).dictionary_encode()
@@ -96,7 +109,7 @@ def _join(source: Source, part: pl.DataFrame, columns: Mapping[str, pl.DataType]
     times, ttl_ns = flat(wanted["time"]), -1 if source.ttl is None else _ns_of(source.ttl)
     held = np.full((wanted.height, 4), _NOTHING)
     with ExitStack() as stack:
-        objects = Objects(source, stack, *_reach(source, wanted["time"][0], wanted["time"][-1]))
+        objects = Objects(source, stack, paths, *_reach(source, wanted["time"][0], wanted["time"][-1]))
         asked = [np.searchsorted(times, _held_between(source, date)) for date in objects.dates]
         numbers = [number for number, (begin, end) in enumerate(asked) if begin < end]
         for number, rows in zip(numbers, objects.ordered(numbers, texts, as_known=as_known), strict=True):
