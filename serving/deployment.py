@@ -1,12 +1,13 @@
 """What a running service holds: the served model, the stores that it reads, its gate, cache and log."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import make_url
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at the keys, at the store's models, and at what the challenger has to score.
 KEYS_S, MODEL_S, SHADOW_S = 2.0, 0.5, 0.25
+#: Cores that this process may use.
+CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 #: Seconds between looks at the Bentos that were published elsewhere.
 BENTOS_S = 10.0
 
@@ -66,7 +69,8 @@ class Deployment:
     #: When the newest event of a webhook happened that was followed, in seconds since 1970.
     newest_event: float = 0.0
     webhook_lock: threading.Lock = field(default_factory=threading.Lock)
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: For each core, one slice of a large request at a time.
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CORES))
     is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Database | None = None
     _vectors: Vectors | None = None

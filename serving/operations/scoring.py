@@ -3,9 +3,11 @@
 import asyncio
 import datetime as dt
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +19,7 @@ from serving.cache import Results
 from serving.contract.answers import stream_of
 from serving.contract.arrow import ARROW, minutes_of_arrow
 from serving.contract.messages import BarsRequest, SymbolsRequest
+from serving.deployment import CORES
 from serving.http.operation import PATIENCE_S, Call, operation, respond
 from serving.http.problems import Problem
 from serving.judged import Judged
@@ -27,11 +30,11 @@ from serving.reasons import in_words
 from serving.schemas import Model, RequestError, Verdict, fault_of, parse_rows
 from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW, Features, read_features
 
-#: Requests of fewer rows are answered at once. Those of more are answered in threads, a slice after the other.
+#: Requests of fewer rows are answered at once. Those of more are answered in slices, each in a thread.
 _FEW_ROWS: Final = 64
 #: Bodies of so many bytes hold few rows, and are scored faster than a thread or Redis answers.
 _QUICK_BYTES: Final = 2_048
-_SLICE, _EXPLAINED_SLICE = 5_120, 16
+_SLICE, _LEAST_SLICE, _EXPLAINED_SLICE = 5_120, 512, 16
 _MOST_EXPLAINED: Final = 1_000
 #: A request is judged by its speed after this many seconds, and refused if it would take this multiple of its time limit.
 _TRIED_S, _SURE = 3.0, 1.5
@@ -191,18 +194,32 @@ async def _judged(call: Call, scorer: Scorer, minutes: Minutes, *, reasons: bool
 
 
 async def _in_turns(call: Call, scorer: Scorer, minutes: Minutes, *, reasons: bool) -> Judged:
-    size, parts, begun = _EXPLAINED_SLICE if reasons else _SLICE, list[Judged](), 0.0
-    for start in range(0, len(minutes), size):
-        work = partial(scorer.judged, minutes.take(slice(start, start + size)), reasons=reasons)
-        async with call.deployment.turn:
-            parts.append(await asyncio.to_thread(work))
-        if await call.request.is_disconnected():
-            raise Problem(400, "gone", "the client closed the connection")
-        if 0 < start < len(minutes) - size:
-            _expect_end(start, len(minutes), time.monotonic() - begun)
-        elif start == 0:
-            # The first slice may have loaded what gives reasons.
-            begun = time.monotonic()
+    # Reasons are made in Python, which runs on one core.
+    cores = 1 if reasons else CORES
+    size = _EXPLAINED_SLICE if reasons else min(_SLICE, max(-(-len(minutes) // cores), _LEAST_SLICE))
+
+    async def judge(start: int) -> Judged:
+        async with call.deployment.turns:
+            return await asyncio.to_thread(scorer.judged, minutes.take(slice(start, start + size)), reasons=reasons)
+
+    parts, begun = list[Judged](), 0.0
+    waiting, starts = deque[asyncio.Task[Judged]](), iter(range(0, len(minutes), size))
+    try:
+        for _ in range(0, len(minutes), size):
+            waiting.extend(asyncio.create_task(judge(start)) for start in islice(starts, cores - len(waiting)))
+            parts.append(await waiting.popleft())
+            if await call.request.is_disconnected():
+                raise Problem(400, "gone", "the client closed the connection")
+            done = len(parts) * size
+            if size < done < len(minutes):
+                _expect_end(done - size, len(minutes), time.monotonic() - begun)
+            elif len(parts) == 1:
+                # The first slice may have loaded what gives reasons.
+                begun = time.monotonic()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
     return Judged.joined(minutes, parts)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from models.served.minutes import Minutes
+from serving.cache import AnswerCache
 from serving.contract import examples
 from serving.operations import scoring
 from serving.schemas import MAX_ROWS, Verdict
@@ -59,6 +60,22 @@ def test_json_arrow_and_the_detector_give_the_same_scores(served: Served) -> Non
         scorer.feature_version,
     )
     assert "reasons" not in by_json["results"][0]
+
+
+def test_slices_scored_side_by_side_are_in_the_order_of_the_request(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ordinary_rows(4)
+    rows = pl.concat([rows] * (2_500 // rows.height + 1)).head(2_500)
+    scorer = served.deployment.slot.scorer
+    expected = scorer.detector.score(Minutes.of_frame(rows, scorer.features)).tolist()
+    for cores, slice_ in ((1, 5_120), (2, 5_120), (3, 200)):
+        monkeypatch.setattr(scoring, "CORES", cores)
+        monkeypatch.setattr(scoring, "_SLICE", slice_)
+        # Equal requests are answered from memory.
+        served.deployment.cache = AnswerCache(None, ttl_s=60)
+        answer = served.client.post("/score", content=stream(plain(rows, served)), headers=ARROW)
+        assert [each["score"] for each in answer.raise_for_status().json()["results"]] == expected
 
 
 def test_an_answer_in_arrow_says_what_the_one_in_json_says(served: Served) -> None:
