@@ -2,8 +2,9 @@
 
 import datetime as dt
 import gzip
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from models.naming import UNUSUAL
 from orchestration.cli.app import app
 from tapewatch.emulator.synthetic.anomalies import KINDS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.tape import ANOMALIES, BARS, EVALUATION, MICROSTRUCTURE, TRADES
+from tapewatch.market.tables.tape import ANOMALIES, BARS, EVALUATION, MICROSTRUCTURE, TRADES, TRUTH_LABELS
 from tapewatch.store.lake.lake import Lake
 from tests.support.flat_days import put, row
 from tests.support.recorded import day_file
@@ -41,10 +42,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path / "home"))
 
-    def run_days(market: Market, first: str, last: str, *more: str) -> tuple[Lake, str, str]:
-        done = CliRunner().invoke(app, ["run", "--market", market, "--from", first, "--to", last, *more])
+    def run_days(markets: Sequence[Market], first: str, last: str, *more: str) -> tuple[Lake, str, str]:
+        done = CliRunner().invoke(app, ["run", "--market", ",".join(markets), "--from", first, "--to", last, *more])
         assert done.exit_code == 0, (done.output, done.exception)
-        (report,) = (tmp_path / "home" / "reports").glob(f"tapewatch-{market}-*.html")
+        (report,) = (tmp_path / "home" / "reports").glob(f"tapewatch-{'-and-'.join(markets)}-*.html")
         return Lake(tmp_path / "home" / "lake"), done.output, report.read_text()
 
     return run_days
@@ -72,15 +73,23 @@ def assert_is_whole(lake: Lake, report: str, days: list[Partition], *, may_be_qu
         assert part in report, part
 
 
-@pytest.mark.parametrize("market", Market)
-def test_the_built_in_market(run: Run, monkeypatch: pytest.MonkeyPatch, market: Market) -> None:
-    monkeypatch.setenv(f"TAPEWATCH_SYMBOLS_{market.upper()}", SYMBOL[market])
-    lake, printed, report = run(market, "2024-06-04", "2024-06-05")
+#: Markets with trades and quotes are run together: one detector is trained on all of them. Of indices no tick is known.
+@pytest.mark.parametrize(
+    "markets", [[market for market in Market if market is not Market.INDICES], [Market.INDICES]], ids=["ticks", "values"]
+)
+def test_the_built_in_markets(run: Run, monkeypatch: pytest.MonkeyPatch, markets: list[Market]) -> None:
+    for market in markets:
+        monkeypatch.setenv(f"TAPEWATCH_SYMBOLS_{market.upper()}", SYMBOL[market])
+    lake, printed, report = run(markets, "2024-06-04", "2024-06-05")
     is_scanned = "no scan was fitted: it judges trades and quotes" not in re.sub(r"\s+", " ", printed)
-    assert is_scanned == (market is not Market.INDICES)
-    days = [Partition(dt.date(2024, 6, day), market) for day in (4, 5)]
-    assert_is_whole(lake, report, days)
-    assert lake.symbols(MICROSTRUCTURE, days[0]).keys() == {SYMBOL[market]}
+    assert is_scanned == (Market.INDICES not in markets)
+    validated = json.loads((lake.root / "models" / "isolation_forest.json").read_text())["validation"]
+    for market in markets:
+        days = [Partition(dt.date(2024, 6, day), market) for day in (4, 5)]
+        assert_is_whole(lake, report, days)
+        assert lake.symbols(MICROSTRUCTURE, days[0]).keys() == {SYMBOL[market]}
+        assert str(days[1]) in validated, "each market is judged"
+        assert lake.rows(TRUTH_LABELS, days[1]) > 0
 
 
 @pytest.mark.real_tape
@@ -93,7 +102,7 @@ def test_the_built_in_market(run: Run, monkeypatch: pytest.MonkeyPatch, market: 
     ],
 )
 def test_recorded_files(run: Run, market_data: Path, market: Market, days: tuple[str, str]) -> None:
-    lake, _, report = run(market, *days, "--flat-files", str(market_data))
+    lake, _, report = run([market], *days, "--flat-files", str(market_data))
     assert_is_whole(lake, report, [Partition(dt.date.fromisoformat(day), market) for day in days])
 
 
@@ -109,7 +118,7 @@ def test_recorded_stocks_of_which_the_last_day_is_cut(run: Run, market_data: Pat
             target.parent.mkdir(parents=True, exist_ok=True)
             kept = rows.filter((pl.col("ticker") == "IBM") & is_before)
             target.write_bytes(gzip.compress(kept.write_csv().encode(), 1))
-    lake, _, report = run(Market.STOCKS, "2013-10-07", "2013-10-08", "--flat-files", str(tmp_path / "files"))
+    lake, _, report = run([Market.STOCKS], "2013-10-07", "2013-10-08", "--flat-files", str(tmp_path / "files"))
     days = [Partition(dt.date(2013, 10, day), Market.STOCKS) for day in (7, 8)]
     assert_is_whole(lake, report, days, may_be_quiet=True)
     assert lake.read(MICROSTRUCTURE, days[1])["known_time"].max() == end
@@ -127,7 +136,7 @@ def test_a_tape_too_thin_to_be_judged_of_which_a_day_is_absent(run: Run, tmp_pat
             for at in range(0, 1200, 5)
         ]
         put(tmp_path / "files", day, "quotes", rows)
-    lake, printed, report = run(Market.FOREX, "2024-03-05", "2024-03-07", "--flat-files", str(tmp_path / "files"))
+    lake, printed, report = run([Market.FOREX], "2024-03-05", "2024-03-07", "--flat-files", str(tmp_path / "files"))
     text = re.sub(r"\s+", " ", printed)
     assert "No tape, skipped: 2024-03-06 (forex)" in text
     assert "The detector was not judged" in text
