@@ -75,7 +75,9 @@ def assert_is_whole(lake: Lake, report: str, days: list[Partition], *, may_be_qu
 
 #: Markets with trades and quotes are run together: one detector is trained on all of them. Of indices no tick is known.
 @pytest.mark.parametrize(
-    "markets", [[market for market in Market if market is not Market.INDICES], [Market.INDICES]], ids=["ticks", "values"]
+    "markets",
+    [[market for market in Market if market is not Market.INDICES], [Market.INDICES]],
+    ids=["ticks", "values"],
 )
 def test_the_built_in_markets(run: Run, monkeypatch: pytest.MonkeyPatch, markets: list[Market]) -> None:
     for market in markets:
