@@ -27,6 +27,7 @@ mpl.use("Agg")
 _PLOT = Path(__file__).resolve().parents[2] / "docs" / "images" / "detection_kinds.png"
 _GROUP = ("group", "detector")
 _SCAN = "scan"
+_COLOURS = 10
 
 
 def trials(*, is_full: bool) -> Iterator[Trial]:
@@ -226,20 +227,22 @@ def plot(events: pl.DataFrame, to: Path) -> None:
     """Share found by strength: detectors side by side, and the scan by kind."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - after the backend
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, column, rows in (
         (left, "detector", events),
         (right, "kind", events.filter(pl.col("detector") == _SCAN)),
     ):
-        for (name,), own in rows.group_by(column, maintain_order=True):
+        for number, ((name,), own) in enumerate(rows.group_by(column, maintain_order=True)):
             curve = own.group_by("strength").agg(pl.col("is_found").mean()).sort("strength")
-            axes.plot(curve["strength"], curve["is_found"], marker="o", label=str(name).replace("_", " "))
+            # There are ten colours: the lines after them are dashed.
+            style, label = "-" if number < _COLOURS else "--", str(name).replace("_", " ")
+            axes.plot(curve["strength"], curve["is_found"], style, marker="o", label=label)
         axes.set(xscale="log", xlabel="strength (times the natural 99th percentile)", ylim=(0, 1.03))
         axes.set_xticks(STRENGTHS, [f"{each:g}" for each in STRENGTHS])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     left.set(title="All kinds, by detector", ylabel="share found")
     right.set(title="The scan, by kind")
     figure.savefig(to, dpi=100)
