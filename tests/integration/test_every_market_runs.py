@@ -20,7 +20,7 @@ from tapewatch.store.lake.lake import Lake
 from tests.support.flat_days import put, row
 from tests.support.recorded import day_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 #: Runs the command and returns the lake, what was printed, and the report.
 Run = Callable[..., tuple[Lake, str, str]]

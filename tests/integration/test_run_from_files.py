@@ -13,7 +13,7 @@ from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tests.support.flat_tapes import write_days
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 DAYS = [dt.date(2024, 6, day) for day in (3, 4)]
 SYMBOLS = {
     Market.OPTIONS: {"O:AAPL291221C00190000", "O:AAPL291221P00190000"},
