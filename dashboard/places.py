@@ -4,7 +4,6 @@ from functools import lru_cache
 
 from dashboard.dossiers.process import DossierProcess
 from dashboard.reading.history import Histories
-from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
@@ -30,12 +29,6 @@ def database() -> Database:
 def histories() -> Histories:
     """The bars that charts show, kept in memory within a bound."""
     return Histories(lake(), database())
-
-
-def extent(market: Market, symbol: str, days: int) -> tuple[float, float]:
-    """`Histories.extent`, in seconds."""
-    start, end = histories().extent(market, symbol, days)
-    return start / NS_PER_SECOND, end / NS_PER_SECOND
 
 
 @lru_cache(maxsize=1)

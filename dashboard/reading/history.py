@@ -5,7 +5,6 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -15,7 +14,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, P
 from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.market.tables.tape import BARS
 from tapewatch.store.database.database import Database
-from tapewatch.store.lake.lake import Lake, LakeError, MissingPartitionError
+from tapewatch.store.lake.lake import Lake, MissingPartitionError
 from tapewatch.store.lake.many_days import read_symbol
 
 #: Days that are read together; the newest days, which may still be rewritten, are blocks of their own.
@@ -102,20 +101,6 @@ class Histories:
         self._forget_others(market, symbol)
         return view
 
-    def read_ahead(self, market: Market, symbol: str, start: int) -> None:
-        """Begin to read the symbol's days from `start` (ns UTC) on, in a thread: a chart asks for them once its page is there.
-
-        A fault is reported to the view that asks.
-        """
-        history = self._history(market, symbol)
-        if not history.lock.locked() and _reaches_beyond(history.unread, start):
-            threading.Thread(target=self._ahead, args=(history, market, symbol, start), daemon=True).start()
-
-    def _ahead(self, history: _History, market: Market, symbol: str, start: int) -> None:
-        with history.lock, suppress(LakeError):
-            self._refresh(history, market, symbol)
-            self._read_back(history, market, symbol, start)
-
     def extent(self, market: Market, symbol: str, days: int) -> tuple[int, int]:
         """From the start of the first to the end of the last of the market's newest days with bars (ns, half open), live bars included.
 
@@ -167,7 +152,7 @@ class Histories:
         history.unread = [day for day in history.unread if day not in history.fresh and day not in settled]
 
     def _read_back(self, history: _History, market: Market, symbol: str, start: int) -> None:
-        while _reaches_beyond(history.unread, start):
+        while history.unread and history.unread[-1].session.day_end > start:
             block, history.unread = history.unread[-_BLOCK_DAYS:], history.unread[:-_BLOCK_DAYS]
             if ladder := self._read(market, symbol, block):
                 history.ladders.insert(0, ladder)
@@ -188,10 +173,6 @@ class Histories:
                 if oldest == (market, symbol):
                     return
                 del self._kept[oldest]
-
-
-def _reaches_beyond(unread: list[Partition], start: int) -> bool:
-    return bool(unread) and unread[-1].session.day_end > start
 
 
 def _view(ladders: list[Ladder], start: int, end: int, most: int) -> View:

@@ -73,7 +73,8 @@ def _chart(market: Market, symbol: str) -> None:
     if view and (view["market"], view["symbol"]) == (market, symbol):
         start, end, name = view["start"], view["end"], view["id"]
     else:
-        start, end = stretch_of_link("mark") or places.extent(market, symbol, 1)
+        whole = tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, 1))
+        start, end = stretch_of_link("mark") or whole
         name = f"{market} {symbol}"
     mark = st.session_state.get("mark")
     shown: dict[str, Any] = {}

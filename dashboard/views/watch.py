@@ -64,8 +64,8 @@ def show() -> None:
 
 def _symbol(market: Market, symbol: str, days: str) -> None:
     sources = several("marked", SOURCES, SOURCES, "Marked", help=_MARKED)
-    start, end = stretch_of_link("watch") or places.extent(market, symbol, _DAYS[days])
-    places.histories().read_ahead(market, symbol, int(start * NS_PER_SECOND))
+    whole = tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
+    start, end = stretch_of_link("watch") or whole
     view = f"{market} {symbol} {days}"
     _chart(market, symbol, start, end, view, tuple(sources))
     _lower(market, symbol, start, end, view)
@@ -160,7 +160,7 @@ def _grid(market: Market | str) -> None:
     st.caption("Times in UTC." if is_utc() else "Times in each market's own zone.")
     columns = st.columns(_COLUMNS)
     for position, (its_market, symbol) in enumerate(cells[:_MOST_IN_GRID]):
-        start, end = places.extent(its_market, symbol, 1)
+        start, end = (ns / NS_PER_SECOND for ns in places.histories().extent(its_market, symbol, 1))
         with columns[position % _COLUMNS].container(border=True):
             st.page_link(
                 _page("watch"),

@@ -17,7 +17,6 @@ from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.market.tables.tape import BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
-from tests.support.collectors import eventually
 from tests.support.price_bars import walk
 from tests.support.watched_home import DAY, LATER, day_of_bars, live_bars
 
@@ -142,18 +141,3 @@ def test_histories_forget_the_least_recently_viewed(lake: Lake, database: Databa
     for symbol in ("AAPL", "MSFT", "AAPL"):
         assert histories.view(Market.STOCKS, symbol, 0, _ANY, 100).candles.height == 25
     assert list(histories._kept) == [(Market.STOCKS, "AAPL")]
-
-
-def test_days_that_were_read_ahead_are_there_for_the_view(lake: Lake, database: Database) -> None:
-    days = [DAY, *(Partition(LATER.date + dt.timedelta(days=offset), Market.STOCKS) for offset in range(3))]
-    for day in days[1:]:
-        lake.write(BARS, day, day_of_bars("AAPL", 1))
-    histories = Histories(lake, database)
-    histories.read_ahead(Market.STOCKS, "AAPL", DAY.session.day_start)
-    history = histories._history(Market.STOCKS, "AAPL")
-    eventually(lambda: not history.unread and not history.lock.locked())
-    # A view reads no day again but the newest.
-    for day in days[:2]:
-        lake.path(BARS, day).unlink()
-    view = histories.view(Market.STOCKS, "AAPL", DAY.session.day_start, _ANY, 10_000)
-    assert view.candles.height == 25 + 3 * 390
