@@ -18,6 +18,8 @@ from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.tape import ANOMALIES, TRADES
 from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.lake.joins.objects import Source
+from tapewatch.store.lake.joins.point_in_time import join_as_of
 from tapewatch.store.lake.lake import Lake, LakeError, ShrinkError
 from tests.support.flat_days import STOCKS, put, row
 from tests.support.s3 import S3Server, s3_server
@@ -83,6 +85,18 @@ def test_a_partition_on_s3_equals_one_on_disk(bucket: str, tmp_path: Path) -> No
             lake.write(TRADES, DAY, frame.head(3))
     remote.remove(TRADES, DAY)
     assert remote.partitions(TRADES) == []
+
+
+def test_a_join_over_a_bucket_equals_one_on_disk(bucket: str, tmp_path: Path) -> None:
+    later = Partition(DAY.date + dt.timedelta(days=1), Market.STOCKS)
+    first, second = dt.datetime(2024, 3, 5, 20, tzinfo=dt.UTC), dt.datetime(2024, 3, 6, 20, tzinfo=dt.UTC)
+    asked = pl.DataFrame({"symbol": ["AAPL", "AAPL", "MSFT"], "time": [first, second, second]})
+    for lake in (Lake(f"s3://{bucket}/lake"), Lake(tmp_path)):
+        frame = trades(100, 100.0)
+        lake.write(TRADES, DAY, frame)
+        lake.write(TRADES, later, frame.with_columns(pl.col("time").dt.offset_by("1d"), price=pl.lit(200.0)))
+        source = Source(lake.root / "tape" / "trades", ("symbol",), event_time="time", known_time=None)
+        assert join_as_of(source, asked, {"price": pl.Float64()})["price"].to_list() == [100.0, 200.0, None]
 
 
 def test_readers_meet_whole_versions_while_writers_compete_and_are_killed(bucket: str, s3: S3Server) -> None:
